@@ -1,0 +1,66 @@
+"""A connection's life in turns, for any protocol: ConnectionHandler, over socketserver's BaseRequestHandler.
+
+Refuses to know HTTP, who polls, and which thread lends itself for a turn.
+"""
+import logging
+import math
+import selectors
+from socketserver import BaseRequestHandler
+from typing import Any
+
+log = logging.getLogger("ownhands")
+
+
+class ConnectionHandler(BaseRequestHandler):
+    """socketserver's handler, with a life in turns: setup once, handle once a turn, finish once.
+
+    A turn runs when the connection is ready, on any thread, one thread at a time; it must not wait for the client.
+    As in socketserver the first turn is the last, unless a subclass clears `close_connection`.
+    """
+
+    close_connection = True
+    deadline = math.inf  # seconds on the server's clock: when `expire` is called if no turn has come before
+    wants_write = False  # whether the next turn waits until octets can be sent, rather than received
+
+    server: Any  # an HTTPServer, or what has its `clock`, `is_stopping` and `handle_error`
+
+    def __init__(self, request: Any, client_address: Any, server: Any) -> None:
+        self.request = self.connection = request
+        self.client_address = client_address
+        self.server = server
+        self.setup()
+
+    def take_turn(self) -> None:
+        """One turn, on the thread that calls it. Raises nothing: what `handle` raises goes to server.handle_error."""
+        try:
+            self.handle()
+        except (Exception, SystemExit):
+            self.close_connection = True
+            self.server.handle_error(self.request, self.client_address)
+        if self.close_connection:
+            self.finish()
+
+    def expire(self) -> None:
+        """The deadline has passed without a turn. Called in place of a turn; the default abandons the connection."""
+        self.abandon()
+
+    def refuse_turn(self) -> None:
+        """No thread was free for too long. Called in place of a turn; the default abandons the connection."""
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Ends the connection, whatever it was doing; the server closes it then."""
+        self.close_connection = True
+        self.finish()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is owed either way, so that a server that stops may close at once."""
+        return True
+
+
+def wait_until_ready(connection: Any, for_writing: bool, timeout: float) -> bool:
+    """Waits on the calling thread until the connection can be read or written, for at most `timeout` seconds."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_WRITE if for_writing else selectors.EVENT_READ)
+        return bool(selector.select(None if timeout == math.inf else max(timeout, 0)))

@@ -1,0 +1,312 @@
+"""Content in both directions: what was gathered of a request, what is still to send of a response.
+
+Each object here belongs to one exchange and so to the handler of one connection. Refuses to know what the content
+is for, and who polls: a connection that takes or has no octets now raises BlockingIOError, and the caller waits.
+"""
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, Protocol
+
+from .parser import LAST_CHUNK, Pair, ProtocolError, encode_chunk, parse_chunk_line, parse_trailer_section
+
+PIECE_SIZE = 64 << 10  # octets read from a file, or decoded, at once
+TURN_SIZE = 1 << 20  # octets sent before other connections have their turn
+MAX_EXTENSIONS_SIZE = 64 << 10  # octets of chunk extensions in one content
+
+
+class Pace:
+    """The slowest that a transfer may be, as a deadline: some progress every `timeout`, and a floor to the rate."""
+
+    __slots__ = ("grace", "min_rate", "offset", "started", "timeout")
+
+    def __init__(self, started: float, offset: int, timeout: float, min_rate: float, grace: float) -> None:
+        """`started`, `timeout` and `grace` in seconds, `min_rate` in octets per second, `offset` octets had moved."""
+        self.started, self.offset, self.timeout = started, offset, timeout
+        self.min_rate, self.grace = min_rate, grace
+
+    def deadline(self, now: float, octets: int) -> float:
+        """When to give up if nothing more moves, `octets` having moved by now."""
+        return min(now + self.timeout, self.started + self.grace + (octets - self.offset) / self.min_rate)
+
+
+# ---- receiving ------------------------------------------------------------------------------------------------------
+
+class Decoder(Protocol):
+    """Takes the octets of a body as they come and gives the content."""
+
+    complete: bool
+    trailers: tuple[Pair, ...]
+
+    def decode(self, octets: bytes) -> tuple[bytes, bytes]:
+        """The content in `octets`, and those behind its end that belong to what follows; raises ProtocolError."""
+
+
+class LengthDecoder:
+    """Content of a declared length (RFC 9112 6.2)."""
+
+    trailers: tuple[Pair, ...] = ()
+
+    def __init__(self, length: int) -> None:
+        self.remaining = length
+        self.complete = not length
+
+    def decode(self, octets: bytes) -> tuple[bytes, bytes]:
+        content, rest = octets[:self.remaining], octets[self.remaining:]
+        self.remaining -= len(content)
+        self.complete = not self.remaining
+        return content, rest
+
+
+class ChunkedDecoder:
+    """Content in chunks, with its trailer section (RFC 9112 7.1)."""
+
+    def __init__(self, max_chunk_line_size: int, max_trailer_size: int) -> None:
+        self.max_chunk_line_size, self.max_trailer_size = max_chunk_line_size, max_trailer_size
+        self.complete = False
+        self.trailers: tuple[Pair, ...] = ()
+        self._received = b""  # the beginning of a line that has not come whole
+        self._remaining = 0  # octets that the current chunk lacks
+        self._extensions_size = 0
+        self._take = ChunkedDecoder._take_line  # what comes next; a function, for a bound method would be a cycle
+
+    def decode(self, octets: bytes) -> tuple[bytes, bytes]:
+        octets, self._received = self._received + octets, b""
+        pieces: list[bytes] = []
+        position = 0
+        while position < len(octets) and not self.complete:
+            after = self._take(self, octets, position, pieces)
+            if after is None:
+                self._received = octets[position:]
+                return b"".join(pieces), b""
+            position = after
+        return b"".join(pieces), octets[position:]
+
+    def _take_line(self, octets: bytes, position: int, pieces: list[bytes]) -> int | None:
+        line = parse_chunk_line(octets, position, self.max_chunk_line_size)
+        if line is None:
+            return None
+        self._remaining, extensions_size, after = line
+        self._extensions_size += extensions_size
+        if self._extensions_size > MAX_EXTENSIONS_SIZE:
+            raise ProtocolError(400, "too many chunk extensions")
+        self._take = ChunkedDecoder._take_data if self._remaining else ChunkedDecoder._take_trailers
+        return after
+
+    def _take_data(self, octets: bytes, position: int, pieces: list[bytes]) -> int | None:
+        data = octets[position:position + self._remaining]
+        pieces.append(data)
+        self._remaining -= len(data)
+        if not self._remaining:
+            self._take = ChunkedDecoder._take_end_of_data
+        return position + len(data)
+
+    def _take_end_of_data(self, octets: bytes, position: int, pieces: list[bytes]) -> int | None:
+        end = octets[position:position + 2]
+        if end == b"\r":
+            return None
+        if end != b"\r\n":
+            raise ProtocolError(400, "no CRLF where the chunk ends")
+        self._take = ChunkedDecoder._take_line
+        return position + 2
+
+    def _take_trailers(self, octets: bytes, position: int, pieces: list[bytes]) -> int | None:
+        found = parse_trailer_section(octets, position, self.max_trailer_size)
+        if found is None:
+            return None
+        self.trailers, after = found
+        self.complete = True
+        return after
+
+
+class Gathering:
+    """A content being gathered between turns: in memory, beyond `memory_size` octets in a temporary file."""
+
+    def __init__(self, decoder: Decoder, max_content_size: int, memory_size: int) -> None:
+        self.decoder, self.max_content_size, self.memory_size = decoder, max_content_size, memory_size
+        self.size = 0
+        self._pieces: list[bytes] = []
+        self._file: BinaryIO | None = None
+
+    def take(self, octets: bytes) -> bytes:
+        """Keeps what belongs to the content and returns what follows it; raises ProtocolError, 413 among them."""
+        content, rest = self.decoder.decode(octets)
+        self.size += len(content)
+        if self.size > self.max_content_size:
+            raise ProtocolError(413, "the content is too large")
+        if self._file is None and self.size > self.memory_size:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed with the exchange
+            self._file.writelines(self._pieces)
+            self._pieces.clear()
+        if self._file is not None:
+            self._file.write(content)
+        elif content:
+            self._pieces.append(content)
+        return rest
+
+    def result(self) -> bytes | BinaryIO:
+        """The whole content: octets, or the file that holds it, at its beginning."""
+        if self._file is None:
+            return b"".join(self._pieces)
+        self._file.seek(0)
+        return self._file
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class ContentStream(io.RawIOBase):
+    """A content read as it arrives, for a handler class with `stream_content`. Its thread waits for the client.
+
+    Raises what `receive` raises: ProtocolError for a malformed or too slow body, ConnectionError for one cut short.
+    """
+
+    def __init__(self, decoder: Decoder, received: bytes, receive: Callable[[int], bytes], max_size: int) -> None:
+        self.decoder, self._receive, self._max_size = decoder, receive, max_size
+        self.rest = b""  # what came behind the content
+        self.size = 0
+        self._content = b""
+        self._take(received)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._content and not self.decoder.complete:
+            self._take(self._receive(self.size))
+        piece = self._content[:len(buffer)]
+        self._content = self._content[len(piece):]
+        buffer[:len(piece)] = piece
+        return len(piece)
+
+    def _take(self, octets: bytes) -> None:
+        if not self.decoder.complete:
+            self._content, self.rest = self.decoder.decode(octets)
+            self.size += len(self._content)
+            if self.size > self._max_size:
+                raise ProtocolError(413, "the content is too large")
+        else:
+            self.rest += octets
+
+
+# ---- sending --------------------------------------------------------------------------------------------------------
+
+class ContentError(Exception):
+    """A handler's content that does not keep what its head has promised. The connection cannot go on."""
+
+
+class Outgoing:
+    """A response on its way out: octets the connection has not taken yet, and where more come from.
+
+    The next piece is asked for only when the last one is out, so memory is bounded by one piece.
+    """
+
+    def __init__(self, octets: bytes, pieces: Iterator[bytes] | None = None, close: Callable[[], None] | None = None,
+                 size: int = 0) -> None:
+        self.size = size  # octets sent
+        self._buffer = memoryview(octets)[size:]
+        self._pieces = pieces
+        self._close = close
+
+    def prepend(self, octets: bytes) -> None:
+        """Octets to be sent first."""
+        if octets:
+            self._buffer = memoryview(octets + self._buffer)
+
+    def send_some(self, connection: Any) -> bool:
+        """Sends what the connection takes, a turn's worth at the most; True when all is out.
+
+        Raises OSError where the client has gone, and whatever the source of the content raises.
+        """
+        before = self.size
+        try:
+            while self._buffer or self._next_piece():
+                sent = connection.send(self._buffer)
+                self.size += len(self._buffer) if sent is None else sent
+                self._buffer = self._buffer[len(self._buffer) if sent is None else sent:]
+                if self.size - before >= TURN_SIZE:
+                    return False
+        except BlockingIOError:
+            return False
+        return self._send_file(connection, before)
+
+    def _next_piece(self) -> bool:
+        if self._pieces is None:
+            return False
+        try:
+            piece = next((piece for piece in self._pieces if piece), b"")
+        except OSError as error:  # of the source, not of the connection
+            raise ContentError(str(error)) from error
+        self._buffer = memoryview(piece)
+        return bool(piece)
+
+    def _send_file(self, connection: Any, before: int) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Closes the source of the content; also where it was not sent to its end."""
+        if self._close is not None:
+            self._close()
+
+
+class FileOutgoing(Outgoing):
+    """A regular file over a plain socket: the system copies it (sendfile), no octet passes through here."""
+
+    def __init__(self, octets: bytes, file: BinaryIO, offset: int, length: int) -> None:
+        super().__init__(octets, None, file.close)
+        self._file, self._offset, self._remaining = file, offset, length
+
+    def _send_file(self, connection: Any, before: int) -> bool:
+        try:
+            while self._remaining:
+                count = min(self._remaining, TURN_SIZE)
+                sent = os.sendfile(connection.fileno(), self._file.fileno(), self._offset, count)
+                if not sent:
+                    raise ContentError("the file has shrunk while it was sent")
+                self.size += sent
+                self._offset += sent
+                self._remaining -= sent
+                if self.size - before >= TURN_SIZE:
+                    return not self._remaining
+        except BlockingIOError:
+            return False
+        return True
+
+
+def read_pieces(file: Any) -> Iterator[bytes]:
+    """What is left of a file, in pieces."""
+    while piece := file.read(PIECE_SIZE):
+        yield piece
+
+
+def in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces in chunked coding; the last chunk is sent only if they end without an exception."""
+    for piece in pieces:
+        if piece:
+            yield encode_chunk(_check_piece(piece))
+    yield LAST_CHUNK
+
+
+def exactly(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
+    """The pieces, which must add up to `length` octets. One that goes beyond is not sent, so the client can tell."""
+    for piece in pieces:
+        length -= len(_check_piece(piece))
+        if length < 0:
+            raise ContentError("the content is longer than its Content-Length")
+        yield piece
+    if length:
+        raise ContentError(f"the content is {length} octets shorter than its Content-Length")
+
+
+def as_given(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces, for a content that ends with the connection."""
+    for piece in pieces:
+        yield _check_piece(piece)
+
+
+def _check_piece(piece: Any) -> bytes:
+    if not isinstance(piece, (bytes, bytearray, memoryview)):
+        raise TypeError(f"an iterable content yields bytes, not {type(piece).__name__}")
+    return bytes(piece)

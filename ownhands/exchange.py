@@ -1,0 +1,383 @@
+"""HTTP on one connection: octets received become requests, answers become octets sent, a turn at a time.
+
+Owns all state of one connection. Refuses to know what a request is for: it asks the hooks, see handler.py.
+"""
+import io
+import logging
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .connection import ConnectionHandler, log, wait_until_ready
+from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder, Outgoing, Pace
+from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
+from .messages import FieldArgument, Fields, HTTPError, Request, Response, as_response
+from .parser import Control, HeadLimits, ProtocolError, encode_status_line, parse_request_head
+
+access_log = logging.getLogger("ownhands.access")
+
+
+class ExchangeHandler(ConnectionHandler):
+    """The turns of an HTTP/1.1 connection. Users subclass RequestHandler, which adds the hooks."""
+
+    max_target_size = 8 << 10  # octets of a request target; 414
+    max_head_size = 64 << 10  # octets of a request line and its fields; 431
+    max_fields = 128  # field lines; 431
+    max_content_size = 16 << 20  # octets of content; 413
+    max_memory_size = 1 << 20  # octets of content kept in memory, a larger one goes to a temporary file
+    max_trailer_size = 8 << 10  # octets of a trailer section; 431
+    max_chunk_line_size = 1 << 10  # octets of a chunk's size and extensions; 400
+    max_unread_size = 64 << 10  # octets of unwanted content that are dropped to keep the connection
+    max_requests: int | None = None  # requests on one connection; then it is closed
+    head_timeout = 10.0  # seconds from the first octet of a head (from connect, for the first); 408
+    content_timeout = 10.0  # seconds without an octet of content; 408
+    send_timeout = 10.0  # seconds without an octet taken by the client; the answer is aborted
+    idle_timeout = 75.0  # seconds from an answer to the next request
+    linger_timeout = 2.0  # seconds in which a client that was refused can read the answer
+    min_rate = 240.0  # octets per second, of contents and of answers; 408, or aborted
+    rate_grace = 5.0  # seconds before `min_rate` counts
+    receive_size = 64 << 10  # octets asked for at once
+    stream_content = False  # whether `on_request` comes before the content, to read it from `request.stream`
+
+    if TYPE_CHECKING:  # the hooks, see handler.py
+        on_head: Callable[[Request], Any]
+        on_request: Callable[[Request], Any]
+        on_error: Callable[[Request | None, BaseException], Any]
+        log_exchange: Callable[[Request | None, Response, int], None]
+
+    def setup(self) -> None:
+        self.close_connection = False
+        self.limits = HeadLimits(self.max_target_size, self.max_head_size, self.max_fields)
+        self.clock = self.server.clock
+        self.received = b""  # octets not used yet
+        self.requests = 0
+        self.control: Control | None = None  # of the last request
+        self.exchange: Request | None = None  # the request to which an answer is owed
+        self.gathering: Gathering | None = None  # its content
+        self.stream: ContentStream | None = None  # its content, where the handler reads it as it comes
+        self.expects_continue = False  # whether the client waits for a 100 before it sends the content
+        self.unread: Decoder | None = None  # content that is dropped as it comes
+        self.pace: Pace | None = None  # of the content, or of the answer
+        self.answer: Response | None = None
+        self.outgoing: Outgoing | None = None  # the answer, while the client has not taken all of it
+        self.informational = b""  # informational responses that the client has not taken
+        self.persistent = True  # whether the connection goes on after the answer
+        self.was_refused = False  # whether more may come that nobody reads
+        self.lingering = False  # all is said, the client may still be sending and reading
+        self.deadline = self.clock() + self.head_timeout
+
+    # ---- a turn -----------------------------------------------------------------------------------------------------
+
+    def handle(self) -> None:
+        """One turn: sends what is left to send, or receives; then answers every complete request, in order."""
+        try:
+            if self.outgoing is not None:
+                self.send_outgoing(self.outgoing)
+                if self.outgoing is None:
+                    self.proceed()
+                return
+            octets = self.connection.recv(self.receive_size)
+            if not octets:
+                return self.end_of_octets()
+            if not self.lingering:
+                is_new = not self.received
+                self.received = octets if is_new else self.received + octets
+                self.proceed(is_new)
+        except BlockingIOError:
+            self.wants_write = self.outgoing is not None or getattr(self.connection, "wants_write", False)
+        except OSError as error:
+            log.debug("%s has gone: %s", self.client_address, error)
+            self.close_connection = True
+
+    def proceed(self, is_new: bool = True) -> None:
+        """Goes on with what has been received: heads, contents, answers, until more octets are needed."""
+        try:
+            while self.received and self.outgoing is None and not self.close_connection and not self.lingering:
+                if self.unread is not None:
+                    self.drop_content(self.unread)
+                elif self.gathering is not None:
+                    self.take_content(self.gathering)
+                elif not self.take_head():
+                    return self.await_head(is_new)
+                is_new = True
+        except ProtocolError as error:
+            self.refuse(error)
+
+    def await_head(self, is_new: bool) -> None:
+        """More octets are needed: the deadline counts from the first, further ones do not renew it."""
+        if is_new and self.requests and self.received.strip(b"\r\n"):
+            self.deadline = self.clock() + self.head_timeout
+
+    def end_of_octets(self) -> None:
+        """The client sends no more. A request that is not complete is not processed (RFC 9112 8)."""
+        if self.gathering is not None:
+            self.refuse(ProtocolError(400, "the content ended early"))
+        else:
+            self.close_connection = True
+
+    def expire(self) -> None:
+        """The client was too slow: an answer where a request has begun, else nothing is said."""
+        try:
+            if self.outgoing is not None:
+                log.info("%s took %d octets of an answer and then no more", self.client_address, self.outgoing.size)
+            elif self.gathering is not None or self.received.strip(b"\r\n"):
+                return self.refuse(ProtocolError(408, "the request came too slowly"))
+        except OSError as error:
+            log.debug("%s has gone: %s", self.client_address, error)
+        self.abandon()
+
+    def refuse_turn(self) -> None:
+        """All threads are busy, and were for too long: 503, unless an answer is on its way already."""
+        if self.outgoing is not None:
+            return
+        try:
+            if octets := self.connection.recv(self.receive_size):
+                self.received += octets
+                self.refuse(HTTPError(503, "too busy, try again later", retry_after=10))
+            else:
+                self.close_connection = True
+        except OSError:
+            self.close_connection = True
+        if self.close_connection:
+            self.finish()
+
+    def finish(self) -> None:
+        """Releases what an exchange has held. Called once, also after an error."""
+        for held in (self.outgoing, self.gathering, self.exchange):
+            if held is not None:
+                held.close()
+        self.outgoing = self.gathering = self.exchange = self.stream = None
+
+    @property
+    def is_idle(self) -> bool:
+        return self.exchange is None and self.outgoing is None and not self.lingering
+
+    # ---- receiving --------------------------------------------------------------------------------------------------
+
+    def take_head(self) -> bool:
+        """Takes a head from what was received, and answers if no content follows; False if the head is not whole."""
+        head = parse_request_head(self.received, 0, self.limits, self.control)
+        if head is None:
+            return False
+        self.received = self.received[head.end:]
+        self.requests += 1
+        self.control = control = head.control
+        self.exchange = request = Request(head, self.client_address, self.connection)
+        if control.chunked or control.content_length:
+            self.begin_content(request, control)
+            return True
+        refusal = self.consult(request)
+        self.send_answer(request, self.respond(request) if refusal is None else refusal)
+        return True
+
+    def begin_content(self, request: Request, control: Control) -> None:
+        """The head of a request with content: asks `on_head`, then gathers, streams or refuses what follows."""
+        length = control.content_length
+        if length is not None and length > self.max_content_size:
+            raise ProtocolError(413, "the content is too large")
+        decoder: Decoder = (ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size) if length is None
+                            else LengthDecoder(length))
+        self.expects_continue = control.expects_continue and not self.received
+        self.pace = Pace(self.clock(), 0, self.content_timeout, self.min_rate, self.rate_grace)
+        refusal = self.consult(request)
+        if refusal is not None:
+            self.unread = decoder
+            self.drop_content(decoder)
+            self.send_answer(request, refusal)
+        elif self.stream_content:
+            self.stream, self.received = ContentStream(decoder, self.received, self.receive_content,
+                                                       self.max_content_size), b""
+            request.set_content(io.BufferedReader(self.stream), decoder)
+            self.send_answer(request, self.respond(request))
+        else:
+            self.gathering = Gathering(decoder, self.max_content_size, self.max_memory_size)
+            self.take_content(self.gathering)
+
+    def take_content(self, gathering: Gathering) -> None:
+        """Gathers what has come, and answers when that is all."""
+        request, pace = self.exchange, self.pace
+        assert request is not None and pace is not None
+        self.received = gathering.take(self.received)
+        if not gathering.decoder.complete:
+            if self.expects_continue:
+                self.expects_continue = False
+                self.send_informational(100)
+            self.deadline = pace.deadline(self.clock(), gathering.size)
+            return
+        request.set_content(gathering.result(), gathering.decoder)
+        self.gathering = None
+        self.send_answer(request, self.respond(request))
+
+    def drop_content(self, decoder: Decoder) -> None:
+        _, self.received = decoder.decode(self.received)
+        if decoder.complete:
+            self.unread = None
+
+    def receive_content(self, size: int) -> bytes:
+        """More of a streamed content, `size` octets of which have come: the handler's thread waits for it here."""
+        assert self.pace is not None
+        if self.expects_continue:
+            self.expects_continue = False
+            self.send_informational(100)
+        deadline = self.pace.deadline(self.clock(), size)
+        while True:
+            try:
+                octets: bytes = self.connection.recv(self.receive_size)
+            except BlockingIOError:
+                if not wait_until_ready(self.connection, getattr(self.connection, "wants_write", False),
+                                        deadline - self.clock()):
+                    raise ProtocolError(408, "the content came too slowly") from None
+                continue
+            except OSError:
+                octets = b""
+            if not octets:
+                raise ProtocolError(400, "the content ended early")
+            return octets
+
+    # ---- answering --------------------------------------------------------------------------------------------------
+
+    def consult(self, request: Request) -> Response | None:
+        """What `on_head` says: None to go on, or the answer that refuses."""
+        try:
+            refusal = self.on_head(request)
+            return None if refusal is None else as_response(refusal)
+        except (Exception, SystemExit) as error:
+            return self.error_response(request, error)
+
+    def respond(self, request: Request) -> Response:
+        """What `on_request` says, or what `on_error` says of its error."""
+        try:
+            answer = self.on_request(request)
+            return answer if type(answer) is Response else as_response(answer)
+        except (Exception, SystemExit) as error:
+            return self.error_response(request, error)
+
+    def error_response(self, request: Request | None, error: BaseException) -> Response:
+        """The one place where an exception becomes an answer. A traceback goes to the log, never to the client."""
+        if not isinstance(error, (HTTPError, ProtocolError)):
+            log.error("%s while answering %r", type(error).__name__, request, exc_info=error)
+        try:
+            return as_response(self.on_error(request, error))
+        except Exception:
+            log.exception("on_error has failed on %r", request)
+            return Response("500 Internal Server Error\n", 500)
+
+    def send_answer(self, request: Request, response: Response) -> None:
+        """Sends the answer to a request, or begins to."""
+        control, content = request.control, response.content
+        persistent = control.persistent and not self.server.is_stopping and self.requests != self.max_requests
+        if (type(content) is bytes and response.fields.is_plain and request.method != "HEAD" and not self.informational
+                and response.status not in NO_CONTENT and len(content) <= SMALL_SIZE and self.unread is None):
+            self.persistent = persistent
+            octets = encode_small(response, (b"" if control.minor != b"0" else KEEP_ALIVE) if persistent else CLOSE)
+            try:
+                sent = self.connection.send(octets)
+            except BlockingIOError:
+                sent = 0
+            if sent == len(octets) or sent is None:
+                self.end_exchange(response, len(octets))
+            else:
+                self.begin_sending(response, Outgoing(octets, size=sent))
+        else:
+            self.send_framed(response, request.method, control.minor == b"0", persistent and self.can_drop_unread())
+
+    def send_framed(self, response: Response, method: str, is_10: bool, persistent: bool) -> None:
+        """Sends an answer of any kind; what it raises before its first octet is answered with an error."""
+        try:
+            outgoing, self.persistent = frame(response, method, is_10, persistent, self.connection)
+        except (Exception, SystemExit) as error:
+            response = self.error_response(self.exchange, error)
+            outgoing, self.persistent = frame(response, method, is_10, persistent, self.connection)
+        self.begin_sending(response, outgoing)
+
+    def begin_sending(self, response: Response, outgoing: Outgoing) -> None:
+        self.answer, self.outgoing = response, outgoing
+        outgoing.prepend(self.informational)
+        self.informational = b""
+        self.pace = Pace(self.clock(), outgoing.size, self.send_timeout, self.min_rate, self.rate_grace)
+        self.send_outgoing(outgoing)
+
+    def send_outgoing(self, outgoing: Outgoing) -> None:
+        """Sends what the client takes now. A content that breaks its promise ends the connection, so it can tell."""
+        assert self.pace is not None and self.answer is not None
+        try:
+            self.wants_write = not outgoing.send_some(self.connection)
+        except OSError:
+            raise
+        except (Exception, SystemExit) as error:
+            log.error("%s while sending the answer to %r", type(error).__name__, self.exchange, exc_info=error)
+            self.close_connection = True
+            return
+        if self.wants_write:
+            self.deadline = self.pace.deadline(self.clock(), outgoing.size)
+        else:
+            self.outgoing = None
+            outgoing.close()
+            self.end_exchange(self.answer, outgoing.size)
+
+    def end_exchange(self, response: Response, size: int) -> None:
+        """The answer is out: on to the next request, or to the end of the connection."""
+        request, self.exchange, self.answer = self.exchange, None, None
+        if access_log.isEnabledFor(logging.INFO):
+            self.log_exchange(request, response, size)
+        if request is not None:
+            request.close()
+        if self.stream is not None:
+            self.end_stream(self.stream)
+        if self.persistent:
+            self.deadline = self.clock() + (self.idle_timeout if self.unread is None else self.content_timeout)
+        elif self.was_refused or self.unread is not None or self.received:
+            self.linger()
+        else:
+            self.close_connection = True
+
+    def end_stream(self, stream: ContentStream) -> None:
+        """What the handler has not read of a streamed content never becomes the next request."""
+        self.stream = None
+        self.received = stream.rest
+        if not stream.decoder.complete:
+            self.unread = stream.decoder
+            self.persistent = self.persistent and self.can_drop_unread()
+
+    def can_drop_unread(self) -> bool:
+        """Whether the rest of the content is short enough to be read and dropped (RFC 9112 9.3)."""
+        return self.unread is None or (isinstance(self.unread, LengthDecoder) and not self.expects_continue
+                                       and self.unread.remaining <= self.max_unread_size)
+
+    def refuse(self, error: Exception) -> None:
+        """Answers what is no request, or none that is served, and ends the connection so that the answer arrives."""
+        was_answered = self.unread is not None and self.exchange is None
+        self.was_refused = True
+        if self.gathering is not None:
+            self.gathering.close()
+            self.gathering = None
+        if was_answered:  # it is the dropped content of an earlier request that is malformed
+            return self.linger()
+        request = self.exchange
+        method = request.method if request is not None else "HEAD" if self.received.startswith(b"HEAD ") else ""
+        is_10 = request is not None and request.control.minor == b"0"
+        self.received = b""
+        self.send_framed(self.error_response(request, error), method, is_10, persistent=False)
+
+    def linger(self) -> None:
+        """RFC 9112 9.6: closing while octets arrive would reset the connection, and the answer be lost with it."""
+        self.lingering, self.received, self.unread = True, b"", None
+        self.deadline = self.clock() + self.linger_timeout
+        shutdown = getattr(self.connection, "shutdown", None)
+        if shutdown is None:
+            self.close_connection = True
+        else:
+            shutdown(socket.SHUT_WR)
+
+    def send_informational(self, status: int, /, **fields: FieldArgument) -> None:
+        """Sends a 1xx response before the answer, such as 103 Early Hints; not to HTTP/1.0 (RFC 9110 15.2)."""
+        if not 100 <= status <= 199 or status == 101:
+            raise ValueError(f"an informational response has a status from 100 to 199, and not 101: {status}")
+        if self.control is None or self.control.minor == b"0":
+            return
+        self.informational += encode_status_line(status) + Fields.from_keywords(fields).octets + b"\r\n"
+        try:
+            sent = self.connection.send(self.informational)
+        except BlockingIOError:
+            return  # it goes out before the answer
+        self.informational = self.informational[len(self.informational) if sent is None else sent:]

@@ -1,0 +1,152 @@
+"""How an answer is framed: chosen from version, method, status and content (RFC 9112 6, RFC 9110 8.6).
+
+Takes what a request asked and a handler answered, gives the octets and pieces to send. Refuses to know turns.
+"""
+import os
+import socket
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+from .content import ContentError, FileOutgoing, Outgoing, as_given, exactly, in_chunks, read_pieces
+from .messages import Fields, Response
+from .parser import STATUS_LINES, encode_date, encode_status_line
+from .version import __version__
+
+SMALL_SIZE = 64 << 10  # octets of content that are worth copying, to be sent together with the head
+CLOSE, KEEP_ALIVE = b"Connection: close\r\n", b"Connection: keep-alive\r\n"
+SERVER_LINE = b"Server: OwnHands/%b\r\n" % __version__.encode()
+NO_CONTENT = frozenset([204, 304])  # statuses whose responses never have content (RFC 9112 6.3, 1)
+
+
+class Preamble:
+    """The Server and Date lines, made once a second. The pair is replaced whole, so any thread may ask."""
+
+    def __init__(self) -> None:
+        self._made = (0.0, b"")
+
+    def octets(self) -> bytes:
+        now = time.time()
+        until, octets = self._made
+        if not until - 1 <= now < until:
+            octets = SERVER_LINE + b"Date: %b\r\n" % encode_date(now).encode()
+            self._made = (now // 1 + 1, octets)
+        return octets
+
+
+preamble = Preamble()
+
+
+def encode_small(response: Response, connection_line: bytes) -> bytes:
+    """The whole of an ordinary response: octets as content, no field that concerns the server."""
+    content: Any = response.content
+    return b"%b%b%b%bContent-Length: %d\r\n\r\n%b" % (
+        STATUS_LINES.get(response.status) or encode_status_line(response.status), preamble.octets(),
+        response.fields.octets, connection_line, len(content), content)
+
+
+def frame(response: Response, method: str, is_10: bool, persistent: bool, connection: Any) -> tuple[Outgoing, bool]:
+    """The response ready to be sent, and whether the connection persists after it.
+
+    Raises ContentError where the content is known to contradict its Content-Length, and whatever the first piece of
+    an iterable raises: the head has not been sent then.
+    """
+    fields, declared = response.fields, None
+    if not fields.is_plain:
+        persistent = persistent and "close" not in fields.get("Connection", "").lower()
+        declared = _declared_length(fields)
+    length = _length_of(response.content)
+    is_headless = method == "HEAD" or response.status in NO_CONTENT
+    if declared is not None:
+        if not is_headless and length is not None and length != declared:
+            raise ContentError(f"Content-Length is {declared}, but the content has {length} octets")
+        length = declared  # of what is yielded, or of what a GET would have got
+    if is_headless:
+        if response.status == 204 or (response.status == 304 and declared is None):
+            length = None
+        head = _encode_head(response, b"" if length is None else _length_line(length), is_10, persistent)
+        return Outgoing(head, None, _closer(response.content)), persistent
+    if length is None and is_10:
+        persistent = False  # RFC 9112 6.3, 8: the end of the connection is the end of the content
+    framing = (_length_line(length) if length is not None else b"" if is_10 else b"Transfer-Encoding: chunked\r\n")
+    head = _encode_head(response, framing, is_10, persistent)
+    return _outgoing(head, response.content, length, is_10, connection), persistent
+
+
+def _length_line(length: int) -> bytes:
+    return b"Content-Length: %d\r\n" % length
+
+
+def _encode_head(response: Response, framing: bytes, is_10: bool, persistent: bool) -> bytes:
+    fields = response.fields
+    lines = preamble.octets()
+    if not fields.is_plain:
+        lines = b"".join(line for line in lines.splitlines(keepends=True)
+                         if line.partition(b":")[0].decode() not in fields)
+        fields = fields.without("connection", "content-length")
+    connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""
+    return b"%b%b%b%b%b\r\n" % (encode_status_line(response.status), lines, fields.octets, connection_line, framing)
+
+
+def _outgoing(head: bytes, content: Any, length: int | None, is_10: bool, connection: Any) -> Outgoing:
+    if isinstance(content, bytes):
+        return Outgoing(head + content) if len(content) <= SMALL_SIZE else Outgoing(head, iter((content,)))
+    close = _closer(content)
+    try:
+        if hasattr(content, "read"):
+            if length is not None and type(connection) is socket.socket and hasattr(os, "sendfile"):
+                return FileOutgoing(head, content, content.tell(), length)
+            content = read_pieces(content)
+        pieces = iter(content)
+        first = next(pieces, b"")  # what raises here is answered with 500
+        pieces = _encode_pieces(chain((first,), pieces), length, is_10)
+        return Outgoing(head + next(pieces) if first else head, pieces, close)
+    except BaseException:
+        if close is not None:
+            close()
+        raise
+
+
+def _encode_pieces(pieces: Iterable[bytes], length: int | None, is_10: bool) -> Iterator[bytes]:
+    if length is not None:
+        return exactly(pieces, length)
+    return as_given(pieces) if is_10 else in_chunks(pieces)
+
+
+def _closer(content: Any) -> Any:
+    return getattr(content, "close", None)
+
+
+def _length_of(content: Any) -> int | None:
+    """Octets of the content, None where only its end will tell."""
+    if isinstance(content, bytes):
+        return len(content)
+    if not hasattr(content, "read"):
+        return None
+    try:
+        status = os.fstat(content.fileno())
+        return max(status.st_size - content.tell(), 0) if stat.S_ISREG(status.st_mode) else None
+    except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
+        return _seek_length(content)
+
+
+def _seek_length(file: Any) -> int | None:
+    """Octets from here to the end of a file that the system does not know, such as io.BytesIO."""
+    try:
+        here = file.tell()
+        end = file.seek(0, os.SEEK_END)
+        file.seek(here)
+    except (AttributeError, OSError):
+        return None
+    return int(end - here)
+
+
+def _declared_length(fields: Fields) -> int | None:
+    values = fields.get_all("Content-Length")
+    if not values:
+        return None
+    if len(values) > 1 or not (values[0].isascii() and values[0].isdigit()):
+        raise ContentError(f"Content-Length is {', '.join(values)}; leave it out or give one number")
+    return int(values[0])

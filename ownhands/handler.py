@@ -1,0 +1,91 @@
+"""RequestHandler: what a server does with a request. Subclass it; every stage is a method that starts with `on_`.
+
+Refuses to know octets and turns: those are exchange.py's.
+"""
+import time
+from typing import Any
+
+from .exchange import ExchangeHandler, access_log
+from .messages import HTTPError, Request, Response
+from .parser import REASONS, ProtocolError
+
+KNOWN_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
+
+
+class RequestHandler(ExchangeHandler):
+    """Define `do_GET(self, request)` and its like; return a Response, or a str. `HTTPError` may be raised anywhere.
+
+    One handler object serves one connection, a request at a time, on whichever thread has its turn. It may keep what
+    belongs to the connection as attributes, made in `setup` behind super().setup(). Knobs are class attributes.
+    """
+
+    def on_head(self, request: Request) -> Response | None:
+        """Called once for each request, before any of its content is read: authorise, route, refuse.
+
+        Return None to accept, a Response or raise HTTPError to refuse; a client that waits for 100 (Continue) then
+        never sends the content. The default accepts.
+        """
+        return None
+
+    def on_request(self, request: Request) -> Response | str:
+        """Called once for each accepted request, with its content. The default calls `do_<METHOD>`.
+
+        HEAD is asked of do_GET, and its content left out. A method of RFC 9110 that the class does not define is
+        answered with 405, any other with 501, OPTIONS with what there is. A class without any `do_` says hello.
+        """
+        method = getattr(self, "do_" + request.method, None)
+        if method is None:
+            method = self._other_method(request)
+        return method(request)  # type: ignore[no-any-return]
+
+    def on_error(self, request: Request | None, error: BaseException) -> Response | str:
+        """Called where there is an error to answer; `request` is None where none could be read. It says what is seen.
+
+        `error` is an HTTPError, a ProtocolError, or whatever a handler has raised, which is logged already. The default
+        is a line of text, with the detail of the first two and nothing of the last.
+        """
+        if isinstance(error, HTTPError):
+            response = Response(_error_text(error.status, error.detail), error.status)
+            response.fields = type(error.fields)(response.fields.pairs + error.fields.pairs)
+            return response
+        if isinstance(error, ProtocolError):
+            return Response(_error_text(error.status, error.detail), error.status)
+        return Response(_error_text(500, ""), 500)
+
+    def log_exchange(self, request: Request | None, response: Response, size: int) -> None:
+        """Called once an answer is out, if the logger `ownhands.access` takes INFO; `size` in octets, head and all."""
+        host = self.client_address[0] if self.client_address else "-"
+        line = f"{request.method} {request.target} {request.version}" if request is not None else "-"
+        moment = time.strftime("%d/%b/%Y:%H:%M:%S %z")
+        access_log.info('%s - - [%s] "%s" %d %d', host, moment, line, response.status, size)
+
+    @classmethod
+    def allowed_methods(cls) -> list[str]:
+        """The methods that the class defines, and HEAD and OPTIONS where they follow from them."""
+        found = {name.removeprefix("do_") for name in dir(cls) if name.startswith("do_")}
+        if "GET" in found:
+            found.add("HEAD")
+        return sorted(found | {"OPTIONS"}) if found else []
+
+    def _other_method(self, request: Request) -> Any:
+        """What answers a method that has no `do_` of its own."""
+        allowed = self.allowed_methods()
+        if not allowed and request.method != "CONNECT":
+            return say_hello
+        if request.method == "HEAD" and "HEAD" in allowed:
+            return self.do_GET  # type: ignore[attr-defined]
+        if request.method == "OPTIONS":
+            return lambda _: Response(b"", 204, allow=", ".join(allowed))
+        if request.method in KNOWN_METHODS:
+            raise HTTPError(405, f"{request.method} is not for this resource", allow=", ".join(allowed))
+        raise HTTPError(501, "the method is not known here")
+
+
+def say_hello(request: Request) -> Response:
+    """The answer of a server without a handler of its own."""
+    return Response(b"Hi there!\n", content_type="text/plain")
+
+
+def _error_text(status: int, detail: str) -> str:
+    reason = REASONS.get(status, "Error")
+    return f"{status} {reason}: {detail}\n" if detail else f"{status} {reason}\n"

@@ -1,0 +1,104 @@
+"""The listening socket: how it is bound, and the Acceptor, whose turns take connections from its backlog.
+
+Refuses to know what is said on a connection.
+"""
+import errno
+import logging
+import math
+import socket
+from socketserver import BaseServer
+from typing import Any
+
+log = logging.getLogger("ownhands")
+
+ACCEPTS_A_TURN = 8
+SHORT_OF_DESCRIPTORS = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+PAUSE = 0.5  # seconds without accepting, when the system is short of descriptors or memory
+
+
+def bind(host: str, port: int, backlog: int, reuse_address: bool) -> socket.socket:
+    """A listening socket; the empty host means every address, IPv6 and IPv4 together where the system can.
+
+    Raises OSError, socket.gaierror for an unknown host among them.
+    """
+    if not host and socket.has_dualstack_ipv6():
+        try:
+            return _listen(socket.AF_INET6, ("::", port), backlog, reuse_address, dualstack=True)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise  # only where IPv6 is switched off does IPv4 do instead
+    found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = found[0]
+    return _listen(family, address[:2], backlog, reuse_address)  # type: ignore[arg-type]
+
+
+def _listen(family: int, address: tuple[str, int], backlog: int, reuse_address: bool,
+            dualstack: bool = False) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if reuse_address:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dualstack)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
+        listener.bind(address)
+        listener.listen(backlog)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def describe_url(scheme: str, host: str, port: int) -> str:
+    """The URL to click for a host and port that were listened on."""
+    if host in ("", "0.0.0.0", "::"):
+        host = "localhost"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+class Acceptor:
+    """Takes connections and hands them to `process_request`, as BaseServer does. Its turns may overlap."""
+
+    close_connection = False
+    wants_write = False
+    is_idle = True
+
+    def __init__(self, server: BaseServer, clock: Any) -> None:
+        self.server, self.clock = server, clock
+        self.deadline = math.inf  # while it is not, nothing is accepted
+
+    def take_turn(self) -> None:
+        for _ in range(ACCEPTS_A_TURN):
+            if not self._accept(self.server.process_request):
+                return
+
+    def refuse_turn(self) -> None:
+        """No thread is free: the connection waits in the engine rather than in the backlog, so that it is answered."""
+        while self._accept(self.server.queue_request):  # type: ignore[attr-defined]
+            pass
+
+    def expire(self) -> None:
+        """The pause is over."""
+        self.deadline = math.inf
+
+    def abandon(self) -> None:
+        self.close_connection = True
+
+    def _accept(self, process: Any) -> bool:
+        """Accepts one; False if there was none. Nothing is raised."""
+        try:
+            request, client_address = self.server.get_request()
+        except OSError as error:
+            if error.errno in SHORT_OF_DESCRIPTORS:
+                log.warning("cannot accept connections, pausing for %s s: %s", PAUSE, error)
+                self.deadline = self.clock() + PAUSE
+            return False
+        try:
+            if self.server.verify_request(request, client_address):
+                process(request, client_address)
+            else:
+                self.server.shutdown_request(request)
+        except Exception:
+            self.server.handle_error(request, client_address)
+            self.server.shutdown_request(request)
+        return True

@@ -1,0 +1,398 @@
+"""What the two sides say to each other: Request, Response, their fields, and HTTPError.
+
+Values made of what parser.py found and what a handler answers. Refuses to know connections, turns and threads.
+"""
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, BinaryIO
+from urllib.parse import parse_qsl, unquote
+
+from .content import Decoder
+from .parser import REASONS, Pair, RequestHead, check_field, encode_field_lines, parse_field_lines, split_absolute_form
+
+Content = str | bytes | bytearray | memoryview | Iterable[bytes] | BinaryIO
+FieldArgument = str | int | list[str] | tuple[str, ...]
+MAX_FORM_FIELDS = 1000  # in a query or a form; more is an attack on the hash table
+
+
+class HTTPError(Exception):
+    """Raise it anywhere in a handler to answer with `status`; `detail` is told to the client, so keep it public.
+
+    Keyword arguments become fields of the answer: `HTTPError(401, "who are you?", www_authenticate="Basic")`.
+    """
+
+    def __init__(self, status: int, detail: str = "", /, **fields: FieldArgument) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(f"HTTPError takes a status from 400 to 599, not {status}; return a Response instead")
+        super().__init__(status, detail)
+        self.status, self.detail, self.fields = status, detail, Fields.from_keywords(fields)
+
+
+class Values(Mapping[str, str]):
+    """Names and values in order, repeats kept in `pairs`; `values[name]` is the first one. Immutable."""
+
+    __slots__ = ("_index", "pairs")
+
+    def __init__(self, pairs: Iterable[Pair] = ()) -> None:
+        self.pairs = tuple(pairs)
+        self._index: dict[str, list[str]] | None = None
+
+    @staticmethod
+    def _key(name: str) -> str:
+        return name
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of the name, in the order they were given."""
+        index = self._index
+        if index is None:
+            index = {}
+            for each, value in self.pairs:
+                index.setdefault(self._key(each), []).append(value)
+            self._index = index  # several threads may come here at once and store equal tables
+        return index.get(self._key(name), [])
+
+    def __getitem__(self, name: str) -> str:
+        values = self.get_all(name)
+        if not values:
+            raise KeyError(name)
+        return values[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(self._key(name) for name, _ in self.pairs))
+
+    def __len__(self) -> int:
+        return len({self._key(name) for name, _ in self.pairs})
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self.get_all(name))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self.pairs)!r})"
+
+
+class Fields(Values):
+    """Header or trailer fields: names without regard to case; `fields[name]` joins repeats with ", " (RFC 9110 5.3)."""
+
+    __slots__ = ("_is_plain", "_octets")
+
+    def __init__(self, pairs: Iterable[Pair] = ()) -> None:
+        super().__init__(pairs)
+        self._octets: bytes | None = None
+        self._is_plain: bool | None = None
+
+    @classmethod
+    def from_keywords(cls, keywords: Mapping[str, FieldArgument]) -> "Fields":
+        """`content_type="text/html"` becomes `Content-Type: text/html`; a list repeats the line.
+
+        Raises ValueError for what cannot stand in a field, CR, LF and NUL above all.
+        """
+        return cls(pair for keyword, value in keywords.items() for pair in _field_pairs(keyword, value))
+
+    @staticmethod
+    def _key(name: str) -> str:
+        return name.lower()
+
+    def __getitem__(self, name: str) -> str:
+        values = self.get_all(name)
+        if not values:
+            raise KeyError(name)
+        return ", ".join(values)
+
+    @property
+    def octets(self) -> bytes:
+        """The field lines as they are sent, each with its CRLF."""
+        if self._octets is None:
+            self._octets = encode_field_lines(self.pairs)
+        return self._octets
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether none of them concerns the server, which then sends `octets` as they are."""
+        if self._is_plain is None:
+            self._is_plain = SERVER_FIELDS.isdisjoint([name.lower() for name, _ in self.pairs])
+        return self._is_plain
+
+    def without(self, *names: str) -> "Fields":
+        """All but those of the names, which are in lower case."""
+        return Fields(pair for pair in self.pairs if pair[0].lower() not in names)
+
+
+SERVER_FIELDS = frozenset(["connection", "content-length", "transfer-encoding", "date", "server"])
+
+
+def _field_pairs(keyword: str, value: FieldArgument) -> list[Pair]:
+    name = field_name(keyword)
+    if isinstance(value, str):
+        return [check_field(name, value)]
+    if isinstance(value, (list, tuple)):
+        return [check_field(name, each) for each in value]
+    return [check_field(name, str(value))]
+
+
+@lru_cache(maxsize=256)
+def field_name(keyword: str) -> str:
+    """`user_agent` -> `User-Agent`; a trailing underscore, there to avoid a Python keyword, is dropped."""
+    return keyword.removesuffix("_").replace("_", "-").title()
+
+
+class Request:
+    """One request. `content` and `trailers` are complete before `on_request`, unless the handler class streams.
+
+    method, target: as sent.  version: "HTTP/1.1" or "HTTP/1.0".  client_address: as socketserver gives it, or None.
+    scheme: "http" or "https".  trailers: Fields.  All belongs to the thread whose turn it is.
+    """
+
+    __slots__ = (
+        "_content",
+        "_decoder",
+        "_fields",
+        "_query",
+        "_split",
+        "_stream",
+        "client_address",
+        "connection",
+        "control",
+        "method",
+        "target",
+    )
+
+    def __init__(self, head: RequestHead, client_address: Any = None, connection: Any = None) -> None:
+        self.method, self.target, self.control, _ = head
+        self.client_address, self.connection = client_address, connection
+        self._decoder: Decoder | None = None
+        self._content: bytes | None = b""
+        self._stream: BinaryIO | None = None
+        self._fields: Fields | None = None
+        self._split: tuple[str, str, str] | None = None
+        self._query: Values | None = None
+
+    @property
+    def version(self) -> str:
+        """The highest version both sides speak: HTTP/1.2 and above count as HTTP/1.1 (RFC 9110 6.2)."""
+        return "HTTP/1.0" if self.control.minor == b"0" else "HTTP/1.1"
+
+    @property
+    def fields(self) -> Fields:
+        """The header fields, split when first asked for."""
+        if self._fields is None:
+            self._fields = Fields(parse_field_lines(self.control.section))
+        return self._fields
+
+    @property
+    def content(self) -> bytes:
+        """The decoded octets of the content; read from the stream, to its end, where they are not in memory."""
+        if self._content is None:
+            self._content = self.stream.read()
+        return self._content
+
+    @property
+    def stream(self) -> BinaryIO:
+        """The content as a binary file, open until the answer is out."""
+        if self._stream is None:
+            self._stream = io.BytesIO(self.content)
+        return self._stream
+
+    @property
+    def trailers(self) -> Fields:
+        """The fields behind a chunked content, less those that may not stand there; empty until it has all come."""
+        if self._decoder is None:
+            return NO_FIELDS
+        return Fields(pair for pair in self._decoder.trailers if pair[0].lower() not in FORBIDDEN_TRAILERS)
+
+    def set_content(self, content: bytes | BinaryIO, decoder: Decoder) -> None:
+        """For the handler that received it: the octets, or a file that has them, and what has decoded them."""
+        self._decoder = decoder
+        if isinstance(content, bytes):
+            self._content = content
+        else:
+            self._content, self._stream = None, content
+
+    def close(self) -> None:
+        """Releases the content. Called once the answer is out."""
+        if self._stream is not None:
+            self._stream.close()
+
+    @property
+    def scheme(self) -> str:
+        """"https" over TLS, else "http"."""
+        return "https" if hasattr(self.connection, "getpeercert") else "http"
+
+    def split_target(self) -> tuple[str, str, str]:
+        """Authority, path as it was sent, and query without its question mark."""
+        if self._split is None:
+            authority, target = (self.control.host or b"").decode("ascii"), self.target
+            if not target.startswith("/") and (absolute := split_absolute_form(target)) is not None:
+                authority, target = absolute  # RFC 9112 3.2.2: it wins over Host
+            path, _, query = target.partition("?")
+            self._split = authority, path, query
+        return self._split
+
+    @property
+    def host(self) -> str:
+        """Host and port that the client addressed, validated, or "" (an HTTP/1.0 client need not say)."""
+        return self.split_target()[0]
+
+    @property
+    def path(self) -> str:
+        """The path, percent-decoded as UTF-8, octets that are none replaced. "*" for OPTIONS *."""
+        return unquote(self.split_target()[1])
+
+    @property
+    def query(self) -> Values:
+        """The query's names and values, parsed when first asked for; raises HTTPError(400) for too many."""
+        if self._query is None:
+            self._query = parse_form(self.split_target()[2])
+        return self._query
+
+    @property
+    def url(self) -> str:
+        """The effective URL (RFC 9110 7.1), made only of parts that have passed the grammar."""
+        host, path, query = self.split_target()
+        origin_form = (path if path.startswith("/") else "") + ("?" + query if query else "")
+        return f"{self.scheme}://{host or 'localhost'}{origin_form}"
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """Names and values of the Cookie fields (RFC 6265 5.4); of equal names the first counts."""
+        found: dict[str, str] = {}
+        for line in self.fields.get_all("Cookie"):
+            for cookie in line.split(";"):
+                name, separator, value = cookie.strip(" \t").partition("=")
+                if separator:
+                    found.setdefault(name, value.strip('"'))
+        return found
+
+    @property
+    def form(self) -> Values:
+        """The names and values of an application/x-www-form-urlencoded content; raises HTTPError(415 or 400)."""
+        media_type = self.fields.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type != "application/x-www-form-urlencoded":
+            raise HTTPError(415, "this takes a form sent as application/x-www-form-urlencoded")
+        try:
+            return parse_form(self.content.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise HTTPError(400, "the form is not UTF-8") from None
+
+    @property
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """The client's verified certificate as `ssl.SSLSocket.getpeercert` gives it, None without one."""
+        get: Callable[[], dict[str, Any]] | None = getattr(self.connection, "getpeercert", None)
+        return (get() or None) if get is not None else None
+
+    def json(self) -> Any:
+        """The content as JSON; raises HTTPError(400) where it is none."""
+        try:
+            return json.loads(self.content)
+        except (ValueError, RecursionError):
+            raise HTTPError(400, "the content is not JSON") from None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.target} {self.version}>"
+
+
+# RFC 9110 6.5.1: what frames, routes, authenticates, conditions or describes a message comes before its content.
+FORBIDDEN_TRAILERS = frozenset([
+    "age", "authorization", "cache-control", "connection", "content-encoding", "content-length", "content-range",
+    "content-type", "cookie", "date", "expect", "expires", "host", "if-match", "if-modified-since", "if-none-match",
+    "if-range", "if-unmodified-since", "keep-alive", "location", "max-forwards", "pragma", "proxy-authenticate",
+    "proxy-authorization", "proxy-connection", "range", "retry-after", "set-cookie", "te", "trailer",
+    "transfer-encoding", "upgrade", "vary", "warning", "www-authenticate"])
+
+
+def parse_form(text: str) -> Values:
+    try:
+        return Values(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))
+    except ValueError:
+        raise HTTPError(400, "too many names and values") from None
+
+
+class Response:
+    """An answer. `content`: str, bytes, an iterable of bytes, or a binary file, which is closed once sent.
+
+    Keyword arguments become fields. Framing, Date and Server are the server's to add. Raises ValueError for a field
+    that could not be sent, TypeError for content of another kind. Not changed once made: see `with_fields`.
+    """
+
+    __slots__ = ("content", "fields", "status")
+
+    def __init__(self, content: Content = b"", status: int = 200, /, **fields: FieldArgument) -> None:
+        if type(content) is str:
+            content = content.encode()
+            self.fields = TEXT if not fields else _with_text_type(fields)
+        else:
+            if type(content) is not bytes:
+                content = _check_content(content)
+            self.fields = NO_FIELDS if not fields else Fields.from_keywords(fields)
+        if status != 200 or not self.fields.is_plain:
+            _check_head(status, self.fields)
+        self.content: bytes | Iterable[bytes] | BinaryIO = content
+        self.status = status
+
+    def with_fields(self, **fields: FieldArgument) -> "Response":
+        """The same answer with these fields in place of those of the same names."""
+        new = Fields.from_keywords(fields)
+        _check_head(self.status, new)
+        other = object.__new__(type(self))
+        other.content, other.status = self.content, self.status
+        other.fields = Fields(self.fields.without(*map(str.lower, new)).pairs + new.pairs)
+        return other
+
+    @classmethod
+    def html(cls, content: str, status: int = 200, /, **fields: FieldArgument) -> "Response":
+        """A page: text/html in UTF-8."""
+        return cls(content, status, **{"content_type": "text/html; charset=utf-8"} | fields)
+
+    @classmethod
+    def json(cls, value: Any, status: int = 200, /, **fields: FieldArgument) -> "Response":
+        """The value as JSON; raises TypeError or ValueError where JSON has no such value."""
+        content = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return cls(content, status, **{"content_type": "application/json"} | fields)
+
+    @classmethod
+    def redirect(cls, location: str, status: int = 303, /, **fields: FieldArgument) -> "Response":
+        """See another place: 303 with GET; 307 or 308 to keep the method; 301 and 302 for old times' sake."""
+        if not 300 <= status <= 399:
+            raise ValueError(f"a redirect has a status from 300 to 399, not {status}")
+        return cls(b"", status, location=location, **fields)
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {REASONS.get(self.status, '')}>"
+
+
+def as_response(answer: Any) -> Response:
+    """What a hook has returned, as a Response; raises TypeError where it is none."""
+    if isinstance(answer, Response):
+        return answer
+    if isinstance(answer, (str, bytes)):
+        return Response(answer)
+    raise TypeError(f"a handler returns a Response, a str or bytes, not {type(answer).__name__}")
+
+
+NO_FIELDS = Fields()
+TEXT_PLAIN = "text/plain; charset=utf-8"
+TEXT = Fields([("Content-Type", TEXT_PLAIN)])
+
+
+def _with_text_type(keywords: dict[str, FieldArgument]) -> Fields:
+    return Fields.from_keywords(keywords if "content_type" in keywords else {"content_type": TEXT_PLAIN} | keywords)
+
+
+def _check_content(content: Any) -> bytes | Iterable[bytes] | BinaryIO:
+    if isinstance(content, str):
+        return content.encode()
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return bytes(content)
+    if isinstance(content, io.TextIOBase):
+        raise TypeError("the content is a file opened as text; open it with mode 'rb'")
+    if hasattr(content, "read") or (isinstance(content, Iterable) and not isinstance(content, Mapping)):
+        return content  # type: ignore[no-any-return]
+    raise TypeError(f"content is str, bytes, an iterable of bytes or a binary file, not {type(content).__name__}")
+
+
+def _check_head(status: int, fields: Fields) -> None:
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"a response has a status from 200 to 599, not {status!r}")
+    if not fields.is_plain and "Transfer-Encoding" in fields:
+        raise ValueError("Transfer-Encoding is the server's to choose: leave it out, give an iterable as content")

@@ -1,0 +1,52 @@
+"""The monitor: notices, from the thread of serve_forever, a leader that is held up. Awake only while turns run.
+
+Refuses to know what a turn does.
+"""
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+from .engine import OVERTAKE_AFTER, Engine
+
+QUIET_TICKS = 25  # looks without any activity after which the monitor sleeps
+
+
+class Monitor:
+    """Looks after the engines until `is_over` says so. `wait(seconds or None)` is injected by tests."""
+
+    def __init__(self, engines: Sequence[Engine], wait: Callable[[float | None], None] | None = None) -> None:
+        self.engines = engines
+        self._alarm: SimpleQueue[None] = SimpleQueue()
+        self._wait = wait or self._wait_for_alarm
+
+    def wake(self) -> None:
+        """From any thread, and from a signal handler."""
+        self._alarm.put(None)
+
+    def run(self, is_over: Callable[[], bool]) -> None:
+        """Returns when `is_over`, which is asked at each look; `wake` makes it look."""
+        quiet, seen = 0, -1
+        while not is_over():
+            activity = sum(engine.activity for engine in self.engines)
+            quiet, seen = (quiet + 1 if activity == seen else 0), activity
+            if quiet >= QUIET_TICKS and not any(engine.needs_monitor for engine in self.engines):
+                self._sleep(seen)
+                quiet = 0
+            else:
+                self._wait(OVERTAKE_AFTER)
+            for engine in self.engines:
+                engine.check()
+
+    def _sleep(self, seen: int) -> None:
+        """Until there is activity. Announced before the last look, so that none is missed."""
+        for engine in self.engines:
+            engine.on_activity = self.wake
+        if sum(engine.activity for engine in self.engines) == seen:
+            self._wait(None)
+        for engine in self.engines:
+            engine.on_activity = None
+
+    def _wait_for_alarm(self, timeout: float | None) -> None:
+        try:
+            self._alarm.get(timeout=timeout)
+        except Empty:
+            pass

@@ -1,0 +1,405 @@
+"""Octets to values and values to octets: the message grammar of RFC 9112, with its limits.
+
+Pure functions. The outcome is a value, or None for 'more octets are needed', or ProtocolError for 'never valid'.
+Refuses to know connections, clocks, handlers, and what a request is for.
+"""
+import re
+from http import HTTPStatus
+from ipaddress import AddressValueError, IPv6Address
+from time import gmtime
+from typing import NamedTuple
+
+Pair = tuple[str, str]
+
+# RFC 9110 5.6.2, 5.5 and RFC 9112 5. Possessive quantifiers: what was matched is never tried again.
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
+_FIELD_LINE = _TOKEN + rb":" + _VALUE
+# RFC 3986 3.3 and 3.4, and what browsers send unencoded besides: []^`{|} in a path, these and \ and % in a query.
+_PATH = rb"/(?:[!$&-;=@-\[\]-~]++|%[0-9A-Fa-f]{2})*+"
+_QUERY = rb"(?:\?[!$%&-;=?-~]*+)?+"
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
+_REG_NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})"
+
+_REQUEST_HEAD = re.compile(rb"(?:\r\n)*+(%b) (%b%b) HTTP/1\.([0-9])((?:\r\n%b)*+)\r\n\r\n"
+                           % (_TOKEN, _PATH, _QUERY, _FIELD_LINE))
+_FIELD_SECTION = re.compile(rb"(?:\r\n%b)*+" % _FIELD_LINE)
+_CONTROL_LINE = re.compile(rb"\r\n(host|connection|content-length|transfer-encoding|expect):[ \t]*+([^\r]*+)", re.I)
+_ORIGIN_FORM = re.compile(_PATH + _QUERY)
+_AUTHORITY = re.compile(rb"(%b*+|\[[0-9A-Fa-f:.]++\])(?::([0-9]*+))?+" % _REG_NAME)
+_ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?]++)(%b)?(%b)" % (_PATH, _QUERY))
+_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9]{2}) (%b)" % _VALUE)
+_CHUNK_EXT = rb"(?:[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+)*+" % (_TOKEN, _TOKEN, _QUOTED)
+_CHUNK_LINE = re.compile(rb"(?=[0-9A-Fa-f])0*+([0-9A-Fa-f]*+)(%b)\r\n" % _CHUNK_EXT)
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_BARE_CR = re.compile(rb"\r(?!\n|\Z)")
+_NAME = re.compile(_TOKEN)
+_IS_NAME = re.compile(_TOKEN.decode("latin-1"))
+_IS_VALUE = re.compile(_VALUE.decode("latin-1"))
+
+MAX_LENGTH_DIGITS = 18  # larger than any content, small enough for a machine word
+SHORTEST_FIELD_LINE = 4  # octets: a:CRLF
+LONGEST_METHOD = 64  # octets looked at for a method before a head is complete
+
+REASONS = {status.value: status.phrase for status in HTTPStatus} | {
+    413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, reason.encode()) for status, reason in REASONS.items()}
+
+
+class ProtocolError(Exception):
+    """Octets that are no HTTP message, or more of them than a limit allows.
+
+    `status` is the one to answer with; `detail` is one line for a person that never quotes the octets.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(status, detail)
+        self.status, self.detail = status, detail
+
+
+class HeadLimits(NamedTuple):
+    """How much a request head may hold: octets, octets, and a number of field lines."""
+
+    max_target_size: int = 8 << 10
+    max_head_size: int = 64 << 10
+    max_fields: int = 128
+
+
+class Control(NamedTuple):
+    """What a field section says of host, framing and persistence (RFC 9112 3.2, 6.3 and 9.3)."""
+
+    section: bytes
+    minor: bytes
+    host: bytes | None
+    content_length: int | None
+    chunked: bool
+    persistent: bool
+    expects_continue: bool
+
+    @property
+    def has_content(self) -> bool:
+        return self.chunked or bool(self.content_length)
+
+
+class RequestHead(NamedTuple):
+    """A request line and its fields; `end` is where in the octets the content begins."""
+
+    method: str
+    target: str
+    control: Control
+    end: int
+
+
+class ResponseHead(NamedTuple):
+    """A status line and its fields; `end` is where in the octets the content begins."""
+
+    status: int
+    reason: str
+    minor: int
+    pairs: tuple[Pair, ...]
+    end: int
+
+
+# ---- requests -------------------------------------------------------------------------------------------------------
+
+def parse_request_head(octets: bytes, start: int = 0, limits: HeadLimits = HeadLimits(),
+                       previous: Control | None = None) -> RequestHead | None:
+    """The request head at `start`, or None if it is not complete yet; raises ProtocolError.
+
+    Empty lines before it are skipped (RFC 9112 2.2). `previous`, the control data of the last request on the
+    connection, is used again where the field section has the same octets: parsing is pure, so it means the same.
+    """
+    match = _REQUEST_HEAD.match(octets, start)
+    if match is None:
+        return _parse_other_head(octets, start, limits)
+    method, target, minor, section = match.groups()
+    end = match.end()
+    if (end - start > limits.max_head_size or len(target) > limits.max_target_size
+            or len(section) > limits.max_fields * SHORTEST_FIELD_LINE):
+        _check_limits(end - start, target, section, limits)
+    if previous is None or previous.section != section or previous.minor != minor:
+        previous = parse_control(section, minor)
+    return RequestHead(method.decode("ascii"), target.decode("ascii"), previous, end)
+
+
+def _parse_other_head(octets: bytes, start: int, limits: HeadLimits) -> RequestHead | None:
+    """What the one expression did not take: the rarer forms of target, a head cut short, or an error to name."""
+    begin = start
+    while octets.startswith(b"\r\n", begin):
+        begin += 2
+    end = octets.find(b"\r\n\r\n", max(begin - 2, start))
+    if end < 0:
+        _check_unfinished(octets[start:], octets[begin:], limits)
+        return None
+    line, separator, section = octets[begin:end].partition(b"\r\n")
+    section = separator + section
+    method, target, minor = _split_request_line(line, limits)
+    _check_limits(end + 4 - start, target, section, limits)
+    if _FIELD_SECTION.fullmatch(section) is None:
+        raise ProtocolError(400, _fault_of_fields(section))
+    control = parse_control(section, minor)
+    return RequestHead(method.decode("ascii"), _check_target(method, target), control, end + 4)
+
+
+def _check_unfinished(octets: bytes, line: bytes, limits: HeadLimits) -> None:
+    """Raises ProtocolError for the beginning of a head that no further octets can make valid."""
+    if _BARE_LF.search(line):
+        raise ProtocolError(400, "a line of the head does not end with CRLF")
+    if line and line != b"\r" and not _NAME.match(line):
+        raise ProtocolError(400, "the first octets are not those of an HTTP request")
+    longest = limits.max_target_size + LONGEST_METHOD
+    if len(line) > longest and b"\r\n" not in line[:longest]:
+        raise (ProtocolError(414, "the request target is too long") if b" " in line[:LONGEST_METHOD + 1]
+               else ProtocolError(501, "the method is too long"))
+    if len(octets) >= limits.max_head_size:
+        raise ProtocolError(431, "the head is too large")
+    if len(octets) > limits.max_fields * SHORTEST_FIELD_LINE and octets.count(b"\n") > limits.max_fields + 2:
+        raise ProtocolError(431, "too many fields")
+
+
+def _check_limits(size: int, target: bytes, section: bytes, limits: HeadLimits) -> None:
+    if len(target) > limits.max_target_size:
+        raise ProtocolError(414, "the request target is too long")
+    if size > limits.max_head_size:
+        raise ProtocolError(431, "the head is too large")
+    if section.count(b"\n") > limits.max_fields:
+        raise ProtocolError(431, "too many fields")
+
+
+def _split_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, bytes]:
+    """Method, target and minor version of a request line (RFC 9112 3), whatever the form of its target."""
+    if _BARE_LF.search(line) or b"\r" in line:
+        raise ProtocolError(400, "bare CR or LF in the request line")
+    words = line.split(b" ")
+    if not _NAME.fullmatch(words[0]):
+        raise ProtocolError(400, "the method is not a token")
+    if len(words) > 1 and len(words[1]) > limits.max_target_size:
+        raise ProtocolError(414, "the request target is too long")
+    if len(words) != 3:
+        raise ProtocolError(400, "the request line is not a method, a target and a version")
+    version = _VERSION.fullmatch(words[2])
+    if version is None:
+        raise ProtocolError(400, "the version is malformed")
+    if version[1] != b"1":
+        raise ProtocolError(505, "only HTTP/1.x is spoken here")
+    return words[0], words[1], version[2]
+
+
+def _check_target(method: bytes, target: bytes) -> str:
+    """The target as text, if its form is one that the method may have (RFC 9112 3.2)."""
+    if method == b"CONNECT":
+        authority = _AUTHORITY.fullmatch(target)
+        valid = authority is not None and bool(authority[1]) and bool(authority[2]) and is_authority(target)
+    elif target == b"*":
+        valid = method == b"OPTIONS"
+    elif absolute := _ABSOLUTE_FORM.fullmatch(target):
+        valid = is_authority(absolute[1]) and not absolute[1].startswith(b":")
+    else:
+        valid = _ORIGIN_FORM.fullmatch(target) is not None
+    if not valid:
+        raise ProtocolError(400, "the request target is malformed")
+    return target.decode("ascii")
+
+
+def is_authority(octets: bytes) -> bool:
+    """Whether the octets are uri-host [ ":" port ] (RFC 9110 7.2): no userinfo, a port of digits, a real address."""
+    match = _AUTHORITY.fullmatch(octets)
+    if match is None:
+        return False
+    if octets.startswith(b"["):
+        try:
+            IPv6Address(match[1][1:-1].decode("ascii"))
+        except AddressValueError:
+            return False
+    return True
+
+
+def split_absolute_form(target: str) -> tuple[str, str] | None:
+    """Authority and the origin-form behind it, or None for a target that is not in absolute-form."""
+    match = _ABSOLUTE_FORM.fullmatch(target.encode("ascii"))
+    if match is None:
+        return None
+    authority, path, query = (group or b"" for group in match.groups())
+    return authority.decode("ascii"), (path or b"/").decode("ascii") + query.decode("ascii")
+
+
+# ---- fields ---------------------------------------------------------------------------------------------------------
+
+def parse_control(section: bytes, minor: bytes = b"1") -> Control:
+    """What a valid field section (CRLF before each line) decides; raises ProtocolError if it must not be served."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in _CONTROL_LINE.findall(section):
+        found.setdefault(name.lower(), []).append(value.rstrip(b" \t"))
+    is_10 = minor == b"0"
+    codings, lengths = found.get(b"transfer-encoding"), found.get(b"content-length")
+    if codings is not None:
+        _check_codings(codings, lengths, is_10)
+    options = _list_members(found.get(b"connection"))
+    return Control(
+        section, minor, _parse_host(found.get(b"host"), is_10), None if lengths is None else _parse_length(lengths),
+        chunked=codings is not None,
+        persistent=b"close" not in options and (not is_10 or b"keep-alive" in options),
+        expects_continue=not is_10 and _parse_expect(found.get(b"expect")))
+
+
+def _list_members(values: list[bytes] | None) -> list[bytes]:
+    """The members of a comma-separated list over several lines, in lower case (RFC 9110 5.6.1)."""
+    if values is None:
+        return []
+    members = [member.strip(b" \t") for member in b",".join(values).lower().split(b",")]
+    return [member for member in members if member]
+
+
+def _parse_host(values: list[bytes] | None, is_10: bool) -> bytes | None:
+    """RFC 9112 3.2: HTTP/1.1 has one Host; no request has two, or one that is no authority."""
+    if values is None:
+        if is_10:
+            return None
+        raise ProtocolError(400, "Host is missing")
+    if len(values) > 1:
+        raise ProtocolError(400, "Host is given more than once")
+    if not is_authority(values[0]):
+        raise ProtocolError(400, "Host is malformed")
+    return values[0]
+
+
+def _parse_length(values: list[bytes]) -> int:
+    """RFC 9112 6.3, 5: lists and repeats could be merged but never are by an honest client; refused."""
+    value = values[0]
+    if len(values) > 1 or not value.isdigit():  # bytes.isdigit takes the ten ASCII digits only
+        raise ProtocolError(400, "Content-Length is not one number")
+    if len(digits := value.lstrip(b"0")) > MAX_LENGTH_DIGITS:
+        raise ProtocolError(413, "the content is too large")
+    return int(digits or b"0")
+
+
+def _check_codings(values: list[bytes], lengths: list[bytes] | None, is_10: bool) -> None:
+    """RFC 9112 6.1: only chunked, once, alone; both ways of framing, or any coding in HTTP/1.0, may be smuggling."""
+    if is_10:
+        raise ProtocolError(400, "Transfer-Encoding in an HTTP/1.0 request")
+    if lengths is not None:
+        raise ProtocolError(400, "both Transfer-Encoding and Content-Length")
+    if [value.lower() for value in values] == [b"chunked"]:
+        return
+    members = b",".join(values).lower().split(b",")
+    names = [member.strip(b" \t") for member in members]
+    if names[-1] == b"chunked" and names.count(b"chunked") == 1 and all(map(_NAME.fullmatch, names)):
+        raise ProtocolError(501, "a transfer coding other than chunked")
+    raise ProtocolError(400, "Transfer-Encoding does not end with chunked")
+
+
+def _parse_expect(values: list[bytes] | None) -> bool:
+    members = _list_members(values)
+    if any(member != b"100-continue" for member in members):
+        raise ProtocolError(417, "only 100-continue can be expected")
+    return bool(members)
+
+
+def parse_field_lines(section: bytes) -> tuple[Pair, ...]:
+    """Names and values, in order, of a valid field section with a CRLF before each line."""
+    lines = section.decode("latin-1").split("\r\n")[1:]
+    return tuple((name, value.strip(" \t")) for name, _, value in (line.partition(":") for line in lines))
+
+
+def _fault_of_fields(section: bytes) -> str:
+    """Why a field section is invalid, in words."""
+    for line in section.split(b"\r\n")[1:]:
+        name, colon, value = line.partition(b":")
+        if line[:1] in (b" ", b"\t"):
+            return "a field line begins with white space"  # RFC 9112 5.2: obs-fold
+        if not colon:
+            return "a field line has no colon"
+        if name.rstrip(b" \t") != name:
+            return "white space between a field name and its colon"  # RFC 9112 5.1
+        if not _NAME.fullmatch(name):
+            return "a field name is not a token"
+        if re.fullmatch(_VALUE, value) is None:
+            return "a control character in a field value"
+    return "malformed fields"
+
+
+def encode_field_lines(pairs: tuple[Pair, ...]) -> bytes:
+    """Names and values as field lines, each with its CRLF. They must have passed `check_field`."""
+    return "".join([f"{name}: {value}\r\n" for name, value in pairs]).encode("latin-1")
+
+
+def check_field(name: str, value: str) -> Pair:
+    """The pair, if it can stand in a message; raises ValueError otherwise (RFC 9110 5.1, 5.5)."""
+    if not _IS_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a field name")
+    if not _IS_VALUE.fullmatch(value):
+        raise ValueError(f"the value of {name} holds a character that no field value may: {value!r}")
+    return name, value.strip(" \t")
+
+
+# ---- content framing ------------------------------------------------------------------------------------------------
+
+def parse_chunk_line(octets: bytes, start: int, max_chunk_line_size: int) -> tuple[int, int, int] | None:
+    """Size of the chunk, size of its extensions, and where its data begins (RFC 9112 7.1); None: not complete."""
+    match = _CHUNK_LINE.match(octets, start)
+    if match is None:
+        end = octets.find(b"\r\n", start)
+        if end < 0 and len(octets) - start <= max_chunk_line_size and not _BARE_LF.search(octets, start):
+            return None
+        raise ProtocolError(400, "a chunk size line is malformed" if 0 <= end <= start + max_chunk_line_size
+                            else "a chunk size line is too long or ends without CRLF")
+    if match.end() - start > max_chunk_line_size:
+        raise ProtocolError(400, "a chunk size line is too long")
+    digits, extensions = match.groups()
+    if len(digits) > MAX_LENGTH_DIGITS - 3:
+        raise ProtocolError(413, "a chunk is too large")
+    return int(digits or b"0", 16), len(extensions), match.end()
+
+
+def parse_trailer_section(octets: bytes, start: int, max_trailer_size: int) -> tuple[tuple[Pair, ...], int] | None:
+    """The trailer fields and where the next message begins (RFC 9112 7.1.2); None: not complete."""
+    if octets.startswith(b"\r\n", start):
+        return (), start + 2
+    end = octets.find(b"\r\n\r\n", start)
+    size = (len(octets) if end < 0 else end) - start
+    if size > max_trailer_size:
+        raise ProtocolError(431, "the trailer section is too large")
+    section = b"\r\n" + octets[start:end] if end >= 0 else b""
+    if (end < 0 and _BARE_LF.search(octets, start)) or (end >= 0 and _FIELD_SECTION.fullmatch(section) is None):
+        raise ProtocolError(400, "the trailer section is malformed")
+    return None if end < 0 else (parse_field_lines(section), end + 4)
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """One chunk (RFC 9112 7.1). No data would be the last chunk: see LAST_CHUNK."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+# ---- responses ------------------------------------------------------------------------------------------------------
+
+def encode_status_line(status: int) -> bytes:
+    """The status line with its CRLF; an unregistered status has no reason (RFC 9112 4)."""
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def encode_date(timestamp: float) -> str:
+    """Seconds since the epoch as an IMF-fixdate (RFC 9110 5.6.7)."""
+    year, month, day, hour, minute, second, weekday, _, _ = gmtime(timestamp)
+    return (f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def parse_response_head(octets: bytes, start: int = 0) -> ResponseHead | None:
+    """The response head at `start`, or None if it is not complete yet; raises ProtocolError."""
+    end = octets.find(b"\r\n\r\n", start)
+    if end < 0:
+        return None
+    line, separator, section = octets[start:end].partition(b"\r\n")
+    status_line = _STATUS_LINE.fullmatch(line)
+    if status_line is None or _FIELD_SECTION.fullmatch(separator + section) is None:
+        raise ProtocolError(502, "not a response head")
+    minor, status, reason = status_line.groups()
+    pairs = parse_field_lines(separator + section)
+    return ResponseHead(int(status), reason.decode("latin-1"), int(minor), pairs, end + 4)

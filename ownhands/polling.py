@@ -1,0 +1,83 @@
+"""Who is ready: select.epoll where the system has it, the same four methods over `selectors` where not.
+
+Refuses to know what is watched and what for.
+"""
+import select
+import selectors
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+READ, WRITE = 1, 4  # the values of EPOLLIN and EPOLLOUT
+
+
+class Poller(Protocol):
+    """Level-triggered. `register` and `unregister` may be called by any thread while another is in `poll`."""
+
+    def register(self, fd: int, events: int, /) -> None: ...
+    def modify(self, fd: int, events: int, /) -> None: ...
+    def unregister(self, fd: int, /) -> None: ...
+    def poll(self, timeout: float | None, maxevents: int, /) -> list[tuple[int, int]]: ...
+    def close(self) -> None: ...
+
+
+class SelectorPoller:
+    """For systems without epoll: kqueue on macOS, select on Windows."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+
+    def register(self, fd: int, events: int, /) -> None:
+        self._selector.register(fd, _selector_events(events))
+
+    def modify(self, fd: int, events: int, /) -> None:
+        self._selector.modify(fd, _selector_events(events))
+
+    def unregister(self, fd: int, /) -> None:
+        try:
+            self._selector.unregister(fd)
+        except KeyError:
+            raise FileNotFoundError(fd) from None
+
+    def poll(self, timeout: float | None, maxevents: int, /) -> list[tuple[int, int]]:
+        return [(key.fd, events) for key, events in self._selector.select(timeout)]
+
+    def close(self) -> None:
+        self._selector.close()
+
+
+def _selector_events(events: int) -> int:
+    return selectors.EVENT_WRITE if events & WRITE else selectors.EVENT_READ
+
+
+make_poller: Callable[[], Poller] = getattr(select, "epoll", SelectorPoller)
+
+
+class Waker:
+    """Makes a poll return: a byte through a pair of sockets, the one way that works on every system."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def wake(self) -> None:
+        """From any thread, and from a signal handler. A full buffer will wake it as well."""
+        try:
+            self._writer.send(b"\0")
+        except OSError:
+            pass
+
+    def clear(self) -> None:
+        try:
+            while self._reader.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        self._reader.close()
+        self._writer.close()

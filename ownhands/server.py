@@ -1,0 +1,291 @@
+"""HTTPServer: socketserver's threading TCP server over the engine. Wiring, stages and life cycle; no HTTP."""
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from socketserver import BaseServer, TCPServer, ThreadingMixIn
+from typing import Any
+
+from .connection import ConnectionHandler, log, wait_until_ready
+from .engine import Engine, EngineThread
+from .handler import RequestHandler
+from .listener import Acceptor, bind, describe_url
+from .monitor import Monitor
+from .watch import Caution
+
+
+class HTTPServer(ThreadingMixIn, TCPServer):
+    """Serves connections with `handler`: a RequestHandler, or any class that socketserver takes.
+
+    Making one opens no port and starts no thread. Every class attribute of the server and of the handler class that is
+    a knob can be given by keyword. Stages, in order: serve, get_request, verify_request, process_request,
+    process_request_thread, on_connect, finish_request, then the handler's.
+    """
+
+    max_threads = 64  # that run handlers; past it requests wait
+    max_wait = 10.0  # seconds that a request waits for a thread; then it is refused
+    max_connections = 10_000  # past it new ones wait in the backlog
+    shutdown_timeout = 30.0  # seconds that requests may go on when the server stops
+    request_queue_size = 1024  # connections in the backlog
+    allow_reuse_address = os.name == "posix"  # on Windows it would let two servers share a port
+    daemon_threads = True
+    lanes: int | None = None  # engines; by default one, and one a core where there is no GIL
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+
+    def __init__(self, host: str = "", port: int = 8000, handler: Any = RequestHandler, **knobs: Any) -> None:
+        """Raises TypeError for a keyword that is no knob."""
+        for_handler = {}
+        for name, value in knobs.items():
+            if name.startswith("_") or (not hasattr(type(self), name) and not hasattr(handler, name)):
+                raise TypeError(f"{name!r} is no knob of {type(self).__name__} or {handler.__name__}")
+            if hasattr(type(self), name):
+                setattr(self, name, value)
+            else:
+                for_handler[name] = value
+        if for_handler:
+            handler = type(handler.__name__, (handler,), for_handler | {"__module__": handler.__module__})
+        BaseServer.__init__(self, (host, port), handler)
+        self.is_stopping = False
+        self.socket: socket.socket | None = None  # type: ignore[assignment]  # the listener, once it is open
+        self._serves_in_turns = isinstance(handler, type) and issubclass(handler, ConnectionHandler)
+        self._caution = Caution(0 if self._serves_in_turns else math.inf)
+        self._engines: list[Engine] = []
+        self._monitor: Monitor | None = None
+        self._over = threading.Event()
+        self._over.set()
+        self._serving_thread: int | None = None
+        self._was_cut = False
+
+    # ---- life cycle -------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Opens the port, if it is not; `url` is known then. Raises OSError."""
+        if self.socket is None:
+            self.server_bind()
+
+    def server_bind(self) -> None:
+        """Makes `socket` and listens. `server_address` becomes what it was bound to."""
+        host, port = self.server_address[:2]
+        self.socket = bind(str(host), int(port), self.request_queue_size, self.allow_reuse_address)
+        self.socket.setblocking(False)
+        self.server_address = (host, self.socket.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """Where the server is, with the real port once it is open."""
+        return describe_url("http", str(self.server_address[0]), int(self.server_address[1]))
+
+    def serve(self) -> None:
+        """Listens and serves until SIGINT, SIGTERM or `stop`: the whole of a program. The second SIGINT ends at once.
+
+        Raises SystemExit: with one line where the port cannot be opened, with 1 where a request had to be cut.
+        """
+        try:
+            self.open()
+        except OSError as error:
+            host, port = map(str, self.server_address[:2])
+            raise SystemExit(f"ownhands: cannot listen on {host or '*'}:{port}: {error.strerror or error}") from None
+        print(f"Serving on {self.url} (Ctrl-C stops)", flush=True)
+        previous = self._take_signals()
+        try:
+            self.serve_forever()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        if self._was_cut:
+            raise SystemExit(1)
+
+    def _take_signals(self) -> dict[int, Any]:
+        """Lets signals stop the server; gives what they did before."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        numbers = (signal.SIGINT, signal.SIGTERM)
+
+        def stop(*_: Any) -> None:
+            for number in numbers:
+                signal.signal(number, signal.SIG_DFL)
+            self.stop()
+
+        return {number: signal.signal(number, stop) for number in numbers}
+
+    def start(self) -> None:
+        """Opens the port and serves on a thread of its own, until `stop`. Raises OSError."""
+        self.open()
+        self._over.clear()
+        threading.Thread(target=self.serve_forever, name="ownhands-monitor", daemon=True).start()
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serves on this thread until `stop`, or waits for the end if another thread serves. Nothing is polled."""
+        if self._engines:
+            self._over.wait()
+            return
+        self._over.clear()
+        self._serving_thread = threading.get_ident()
+        try:
+            self._run()
+        finally:
+            self.server_close()
+            self.is_stopping, self._engines, self._monitor = False, [], None
+            self._serving_thread = None
+            self._over.set()
+
+    def _run(self) -> None:
+        if self.is_stopping:
+            return
+        self.open()
+        assert self.socket is not None
+        self._was_cut = False
+        engines = [Engine(self._close_turner, max(self.max_threads // self.lane_count, 1), self.max_connections,
+                          self.max_wait, self.daemon_threads, self.clock) for _ in range(self.lane_count)]
+        self._monitor = monitor = Monitor(engines)
+        for engine in engines:
+            engine.watch(self.socket.fileno(), Acceptor(self, self.clock), self._caution, is_listener=True)
+            engine.start()
+        self._engines = engines
+        if self.is_stopping:  # stop was called meanwhile
+            self._stop_engines()
+        give_up = math.inf
+
+        def is_over() -> bool:
+            nonlocal give_up
+            if self.is_stopping and give_up == math.inf:
+                give_up = self.clock() + self.shutdown_timeout
+            return all(engine.has_ended for engine in engines) or self.clock() > give_up
+
+        monitor.run(is_over)
+        for engine in engines:
+            if engine.has_ended:
+                engine.close()
+            else:
+                self._cut(engine)
+
+    @property
+    def lane_count(self) -> int:
+        """One where there is a GIL: more leaders would only contend for it."""
+        if self.lanes is not None:
+            return self.lanes
+        has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+        return 1 if has_gil() else os.cpu_count() or 1
+
+    def _cut(self, engine: Engine) -> None:
+        """Ends what has outlived `shutdown_timeout`, and says what it was."""
+        self._was_cut = True
+        frames = sys._current_frames()
+        for ident, turner in engine.turns_away().items():
+            stack = "".join(traceback.format_stack(frames[ident])) if ident in frames else ""
+            log.error("%s did not end in %s s and is cut:\n%s", type(turner).__name__, self.shutdown_timeout, stack)
+        for turner in engine.cut():
+            self._close_turner(turner)
+
+    def stop(self) -> None:
+        """Ends serving: idle connections at once, others when they have been answered.
+
+        From any thread or signal handler, any number of times; before serving, it makes that return at once. Waits for
+        the end, unless it is called by a thread that the end depends on.
+        """
+        self.is_stopping = True
+        self._stop_engines()
+        current = threading.current_thread()
+        if current.ident != self._serving_thread and not isinstance(current, EngineThread):
+            self._over.wait()
+
+    def _stop_engines(self) -> None:
+        for engine in self._engines:
+            engine.stop()
+        if self._monitor is not None:
+            self._monitor.wake()
+
+    shutdown = stop
+
+    def server_close(self) -> None:
+        """Closes the listener."""
+        if self.socket is not None:
+            super().server_close()
+            self.socket = None
+
+    def __enter__(self) -> "HTTPServer":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # ---- stages -----------------------------------------------------------------------------------------------------
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A connection was accepted. ThreadingMixIn starts a thread here; the engine has one already."""
+        self.process_request_thread(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """ThreadingMixIn's entry: on the thread that will serve, at least the first turn. Nothing is raised."""
+        try:
+            self.on_connect(request, client_address)
+        except Exception:
+            self.handle_error(request, client_address)
+            self.shutdown_request(request)
+
+    def on_connect(self, connection: Any, client_address: Any = None) -> None:
+        """Serves a connection, anything with recv, send and close, on this thread until it is closed or watched."""
+        self._set_blocking(connection)
+        handler = self.finish_request(connection, client_address)
+        if not isinstance(handler, ConnectionHandler):
+            return self.shutdown_request(connection)  # a socketserver handler: its one turn is over
+        handler.take_turn()
+        self._hand_over(handler)
+
+    def queue_request(self, request: Any, client_address: Any) -> None:
+        """A connection was accepted while no thread is free: it is watched without a first turn."""
+        self._set_blocking(request)
+        self._hand_over(self.finish_request(request, client_address))
+
+    def finish_request(self, request: Any, client_address: Any) -> Any:
+        """Makes the handler, and gives it, which BaseServer does not."""
+        handler: Any = self.RequestHandlerClass
+        return handler(request, client_address, self)
+
+    def _set_blocking(self, connection: Any) -> None:
+        if hasattr(connection, "setblocking"):
+            connection.setblocking(not self._serves_in_turns)
+
+    def _hand_over(self, handler: ConnectionHandler) -> None:
+        """Closes the connection, or watches it, or serves it here where there is nobody to watch it."""
+        connection = handler.connection
+        if handler.close_connection:
+            self.shutdown_request(connection)
+        elif self._engines and hasattr(connection, "fileno"):
+            current = threading.current_thread()
+            engine = current.engine if isinstance(current, EngineThread) else self._engines[0]
+            engine.watch(connection.fileno(), handler, self._caution)
+            if engine is not getattr(current, "engine", None):
+                engine.wake()
+        else:
+            self._serve_here(handler)
+
+    def _serve_here(self, handler: ConnectionHandler) -> None:
+        connection = handler.connection
+        while not handler.close_connection:
+            if hasattr(connection, "fileno") and not wait_until_ready(connection, handler.wants_write,
+                                                                      handler.deadline - self.clock()):
+                handler.expire()
+            else:
+                handler.take_turn()
+        self.shutdown_request(connection)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Closes a connection. Its end is told by closing it: what was to be said has been sent."""
+        self.close_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Called while an exception is handled that nothing else has dealt with: logs it."""
+        log.exception("error while serving %s", client_address)
+
+    def _close_turner(self, turner: Any) -> None:
+        if isinstance(turner, Acceptor):
+            self.server_close()
+        else:
+            self.shutdown_request(turner.connection)

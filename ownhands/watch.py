@@ -1,0 +1,67 @@
+"""What the engine knows of a handler: Turner, the protocol it keeps; Watch, its place; Caution, its class's record.
+
+Refuses to know threads and who polls.
+"""
+import math
+from typing import Any, Protocol
+
+from .polling import READ, WRITE
+
+FIRST_CAUTION, LAST_CAUTION = 64, 8192  # turns before which leadership is given away
+RESET_AFTER = 1000  # quick turns that make a failed trial count as the first
+
+
+class Turner(Protocol):
+    """What is watched: a handler between two turns, or the listener."""
+
+    close_connection: bool
+    deadline: float
+    wants_write: bool
+
+    @property
+    def is_idle(self) -> bool: ...
+    def take_turn(self) -> None: ...
+    def expire(self) -> None: ...
+    def refuse_turn(self) -> None: ...
+    def abandon(self) -> None: ...
+
+
+class Caution:
+    """Whether a handler class is trusted to be quick. A late or lost update costs a hand-over, nothing else."""
+
+    def __init__(self, turns: float = 0) -> None:
+        self.turns = turns  # before each of so many turns leadership is given away
+        self._length = FIRST_CAUTION
+        self._trusted_since = 0  # on the engine's count of turns
+
+    def fail(self, count: int) -> None:
+        """A turn that was trusted to be quick was not; `count` is the engine's count of turns."""
+        if count - self._trusted_since > RESET_AFTER:
+            self._length = FIRST_CAUTION
+        self.turns = max(self.turns, self._length)
+        self._length = min(2 * self._length, LAST_CAUTION)
+
+    def spend(self, count: int) -> None:
+        """A cautious turn; how long it took is not judged, for it has waited for other threads as well."""
+        self.turns -= 1
+        self._trusted_since = count
+
+
+class Watch:
+    """What the engine knows of one handler. Its leader's, but for `busy`, which changes under the engine's lock."""
+
+    __slots__ = ("busy", "caution", "events", "fd", "is_listener", "scheduled", "turner")
+
+    def __init__(self, fd: int, turner: Any, caution: Caution, is_listener: bool = False) -> None:
+        self.fd, self.caution, self.is_listener = fd, caution, is_listener
+        self.turner: Any = turner  # a Turner; None once it is closed
+        self.busy = False  # in a turn that another thread than the leader runs
+        self.events = 0  # what it is registered for
+        self.scheduled = math.inf  # its first entry among the deadlines
+
+    @property
+    def wanted(self) -> int:
+        """What it is to be registered for; nothing, for a listener that pauses until its deadline."""
+        if self.is_listener and self.turner.deadline < math.inf:
+            return 0
+        return WRITE if self.turner.wants_write else READ
