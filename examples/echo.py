@@ -4,8 +4,7 @@
     curl http://localhost:8000/
     curl --data-binary @README.md http://localhost:8000/echo
 """
-import argparse
-
+from _options import options  # --host and --port
 from ownhands import HTTPError, HTTPServer, Request, RequestHandler, Response
 
 
@@ -22,8 +21,4 @@ class Echo(RequestHandler):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--host", default="")
-    parser.add_argument("--port", type=int, default=8000)
-    options = parser.parse_args()
-    HTTPServer(options.host, options.port, Echo).serve()
+    HTTPServer(**options(__doc__), handler=Echo).serve()

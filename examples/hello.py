@@ -3,8 +3,7 @@
     python examples/hello.py --port 8000
     curl http://localhost:8000/
 """
-import argparse
-
+from _options import options  # --host and --port
 from ownhands import HTTPServer, Request, RequestHandler, Response
 
 
@@ -14,8 +13,4 @@ class Hello(RequestHandler):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--host", default="")
-    parser.add_argument("--port", type=int, default=8000)
-    options = parser.parse_args()
-    HTTPServer(options.host, options.port, Hello).serve()
+    HTTPServer(**options(__doc__), handler=Hello).serve()
