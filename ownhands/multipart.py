@@ -1,0 +1,142 @@
+"""multipart/form-data, read as it arrives: the parts of a form and their content (RFC 7578, RFC 2046 5.1).
+
+Takes octets from a function that gives more of them. Refuses to know requests, and where a content goes.
+"""
+import re
+from collections.abc import Callable, Iterator
+from urllib.parse import unquote
+
+from .parser import ProtocolError
+
+MAX_PART_HEAD_SIZE = 16 << 10  # octets of the fields of one part
+MAX_PARTS = 1000
+_BOUNDARY = re.compile(r'multipart/form-data\s*;(?:.*;)?\s*boundary=(?:"([^"]{1,70})"|([^\s";,]{1,70}))\s*(?:;|\Z)',
+                       re.I)
+_AFTER_DELIMITER = re.compile(rb"(--)|[ \t]*\r\n")
+_PART_HEAD = re.compile(rb"(?:[!#-'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r\n)*+\r\n")
+_DISPOSITION = re.compile(rb"(?:\A|\n)content-disposition:[ \t]*form-data[ \t]*(;[^\r\n]*)?\r\n", re.I)
+# A quoted value ends at the first quote without a backslash; where that leaves no whole list of parameters, the name
+# ends in a backslash, which browsers send as it is, and the first quote is its end.
+_PARAMETER = r';\s*([^\s=;"]+)\s*=\s*(?:"(%s)"|([^\s";]*))\s*'
+_ESCAPED = re.compile(r'\\(["\\])|%(?:22|0[DA])', re.I)
+_GRAMMARS = tuple(re.compile(_PARAMETER % quoted) for quoted in (r'(?:[^"\\]|\\.)*+', r'[^"]*+'))
+
+
+class Part:
+    """One part of a form: `name`, `filename` (None where it is no file), and the content by iterating over it.
+
+    Names are as they were sent, paths and all: never use one as a file's name before it is cleaned.
+    """
+
+    def __init__(self, name: str, filename: str | None, pieces: Iterator[bytes]) -> None:
+        self.name, self.filename, self._pieces = name, filename, pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces
+
+
+def parse_boundary(content_type: str) -> bytes | None:
+    """The boundary that a Content-Type declares, None where it is no multipart/form-data with one."""
+    match = _BOUNDARY.match(content_type)
+    return (match[1] or match[2]).encode("latin-1") if match else None
+
+
+def read_parts(boundary: bytes, read: Callable[[], bytes]) -> Iterator[Part]:
+    """The parts in order, until `read` gives b"". Going on to the next part skips what is left of the one before.
+
+    Memory is bounded by what one `read` gives. Raises ProtocolError(400) for what is no form or ends early, and
+    whatever `read` raises.
+    """
+    reader = _Reader(boundary, read)
+    reader.skip()  # the preamble
+    for _ in range(MAX_PARTS):
+        if reader.is_last_delimiter():
+            while read():  # the epilogue, so that the connection can go on
+                pass
+            return
+        name, filename = parse_part_head(reader.take_head())
+        yield Part(name, filename, reader.content())
+        reader.skip()
+    raise ProtocolError(400, "the form has too many parts")
+
+
+class _Reader:
+    """What has come and is not used yet, and what comes next."""
+
+    def __init__(self, boundary: bytes, read: Callable[[], bytes]) -> None:
+        self._delimiter = b"\r\n--" + boundary
+        self._read = read
+        self._buffer = b"\r\n"  # the first delimiter may stand at the very beginning
+        self._in_content = True
+
+    def _more(self) -> None:
+        octets = self._read()
+        if not octets:
+            raise ProtocolError(400, "the form ended early")
+        self._buffer += octets
+
+    def content(self) -> Iterator[bytes]:
+        """Pieces up to the next delimiter, which is taken too."""
+        while self._in_content:
+            end = self._buffer.find(self._delimiter)
+            found = end >= 0
+            if not found:  # a delimiter may have begun
+                start = self._buffer.rfind(b"\r", -len(self._delimiter))
+                begun = start >= 0 and self._delimiter.startswith(self._buffer[start:])
+                end = start if begun else len(self._buffer)
+            piece = self._buffer[:end]
+            self._buffer = self._buffer[end + len(self._delimiter) if found else end:]
+            self._in_content = not found
+            if piece:
+                yield piece
+            if self._in_content:
+                self._more()
+
+    def skip(self) -> None:
+        for _ in self.content():
+            pass
+
+    def is_last_delimiter(self) -> bool:
+        """Takes the rest of the delimiter's line."""
+        while (match := _AFTER_DELIMITER.match(self._buffer)) is None:
+            if self._buffer.strip(b" \t") not in (b"", b"\r", b"-") or len(self._buffer) > MAX_PART_HEAD_SIZE:
+                raise ProtocolError(400, "the form's boundary is malformed")
+            self._more()
+        self._buffer = self._buffer[match.end():]
+        return bool(match[1])
+
+    def take_head(self) -> bytes:
+        while (match := _PART_HEAD.match(self._buffer)) is None:
+            if len(self._buffer) > MAX_PART_HEAD_SIZE or b"\r\n\r\n" in self._buffer:
+                raise ProtocolError(400, "the fields of a part are malformed or too long")
+            self._more()
+        self._buffer = self._buffer[match.end():]
+        self._in_content = True
+        return match[0]
+
+
+def parse_part_head(head: bytes) -> tuple[str, str | None]:
+    """The name and the filename of a part, from its fields; raises ProtocolError(400)."""
+    disposition = _DISPOSITION.search(head)
+    parameters = _parse_parameters((disposition[1] or b"").decode("utf-8", "surrogateescape")) if disposition else None
+    if parameters is None or "name" not in parameters:
+        raise ProtocolError(400, "a part of the form has no name")
+    filename = parameters.get("filename")
+    extended = parameters.get("filename*", "")
+    if extended.lower().startswith("utf-8''"):  # RFC 7578 4.2 forbids it, some clients send it
+        filename = unquote(extended[7:])
+    return parameters["name"], filename
+
+
+def _parse_parameters(text: str) -> dict[str, str] | None:
+    """The parameters of a Content-Disposition, None where they are malformed."""
+    for grammar in _GRAMMARS:
+        matches = list(grammar.finditer(text))
+        if "".join(match[0] for match in matches) == text:
+            return {match[1].lower(): _unescape(match[2]) if match[2] is not None else match[3] for match in matches}
+    return None
+
+
+def _unescape(quoted: str) -> str:
+    """Browsers write a quote and line ends in percent-encoding and nothing else; older curl a backslash before it."""
+    return _ESCAPED.sub(lambda match: match[1] or unquote(match[0]), quoted)

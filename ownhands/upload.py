@@ -1,0 +1,264 @@
+"""Files sent to a folder: who may send one, what it may be called, and how it gets there whole or not at all.
+
+Refuses to know who is authorised and which folder a path means: the handler asks it about a folder and a name.
+"""
+import errno
+import functools
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from .messages import HTTPError, Request, Response
+from .multipart import parse_boundary, read_parts
+from .parser import REASONS
+
+PIECE_SIZE = 64 << 10  # octets read from a client at once
+MAX_NAME_SIZE = 255  # octets of a file's name
+UNLIMITED = 1 << 62
+_PARTIAL = re.compile(r"\.upload-[0-9a-f]{16}\.part")
+# Controls, and what turns the direction of text so that a name is read as another one.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_NOT_ON_WINDOWS = re.compile(r'[<>:"|?*]')
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(?:\.|\Z)", re.I)
+# What the system says, and the answer to it; anything else is a fault, and 500.
+_STATUSES = {errno.ENOSPC: 507, errno.EDQUOT: 507, errno.EFBIG: 413, errno.EACCES: 403, errno.EPERM: 403,
+             errno.EROFS: 403, errno.ENOENT: 409, errno.ENOTDIR: 409, errno.EISDIR: 409, errno.EEXIST: 409,
+             errno.ENAMETOOLONG: 400, errno.EILSEQ: 400, errno.EINVAL: 400}
+_NO_LINKS = frozenset([errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES])
+
+
+class Terms(NamedTuple):
+    """What may be sent to a folder."""
+
+    overwrite: bool = False  # whether a file may take the place of another
+    hidden: bool = False  # whether a name may begin with a dot
+    max_size: int | None = None  # octets of one file; 413
+
+
+# ---- before the content is read -------------------------------------------------------------------------------------
+
+def check_origin(request: Request) -> None:
+    """Raises HTTPError(403) for what a page of another site has made a browser send.
+
+    A client that is no browser says nothing of its origin and is let through: it holds no cookies of anybody.
+    """
+    site = request.fields.get("Sec-Fetch-Site")
+    origin = request.fields.get("Origin")
+    if site not in (None, "same-origin", "none") or (origin is not None and site is None and
+                                                     origin.partition("://")[2].lower() != request.host.lower()):
+        raise HTTPError(403, "this was sent by a page of another site")
+
+
+def check_upload(request: Request, folder: Path, name: str, terms: Terms) -> int:
+    """For `on_head`: whether this PUT or POST may go on, `name` being "" where the folder itself is addressed.
+
+    Gives the octets that its content may have, for `stream_this`. Raises HTTPError: 400, 403, 405, 409, 412, 413, 415
+    and 507. All is looked at again once the content has come, but a refusal spares sending it.
+    """
+    check_origin(request)
+    if not folder.is_dir():
+        raise HTTPError(409, "there is no such folder")
+    length = int(request.fields.get("Content-Length", "0"))
+    if request.method == "POST":
+        if name:
+            raise HTTPError(405, "a form is sent to a folder", allow="GET, HEAD, OPTIONS, PUT")
+        if parse_boundary(request.fields.get("Content-Type", "")) is None:
+            raise HTTPError(415, "this takes a form sent as multipart/form-data", accept="multipart/form-data")
+    else:
+        check_put(request, folder, name, terms)
+        if terms.max_size is not None and length > terms.max_size:
+            raise too_large(terms.max_size)
+    if length > shutil.disk_usage(folder).free:
+        raise HTTPError(507, "there is not enough space")
+    return UNLIMITED if terms.max_size is None or request.method == "POST" else terms.max_size
+
+
+def check_put(request: Request, folder: Path, name: str, terms: Terms) -> None:
+    """Whether a file of this very name can be put here: what a PUT addresses is not renamed."""
+    if not name:
+        raise HTTPError(409, "this is a folder; give the file a name")
+    if clean_name(name, terms.hidden) != name:
+        raise HTTPError(400, "a file cannot have this name here")
+    if "Content-Range" in request.fields or "Content-Encoding" in request.fields:
+        raise HTTPError(400, "this takes whole files, as they are")  # RFC 9110 14.5
+    target = folder / name
+    if not os.path.lexists(target):
+        if "If-Match" in request.fields:
+            raise HTTPError(412, "there is no such file")
+    elif target.is_dir():
+        raise HTTPError(409, "a folder has this name")
+    elif request.fields.get("If-None-Match", "").strip() == "*":
+        raise HTTPError(412, "it exists already")
+    elif not terms.overwrite:
+        raise HTTPError(409, "it exists already")
+
+
+def too_large(max_size: int) -> HTTPError:
+    return HTTPError(413, f"a file may have {max_size} octets here")
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+def clean_name(name: str, hidden: bool = False, on_windows: bool = os.name == "nt") -> str:
+    """What a file sent as `name` may be called: the last part of a path, printable, of a length that fits; or "".
+
+    `hidden` lets it begin with a dot. Octets that are no UTF-8 stay what they are.
+    """
+    name = _UNPRINTABLE.sub("", re.split(r"[/\\]", name)[-1]).strip(" ")
+    if on_windows:
+        name = _NOT_ON_WINDOWS.sub("_", name).rstrip(" .")
+        name = "_" + name if _DEVICE.match(name) else name
+    if not hidden:
+        name = name.lstrip(". ")
+    if name in (".", "..") or is_partial(name):
+        return ""
+    return _shorten(name)
+
+
+def _shorten(name: str) -> str:
+    """At most MAX_NAME_SIZE octets, the suffix kept, no character cut in two."""
+    octets = name.encode("utf-8", "surrogateescape")
+    if len(octets) <= MAX_NAME_SIZE:
+        return name
+    stem, suffix = PurePath(name).stem, PurePath(name).suffix
+    tail = suffix.encode("utf-8", "surrogateescape")
+    if len(tail) > MAX_NAME_SIZE // 4:
+        stem, suffix, tail = name, "", b""
+    return stem.encode("utf-8", "surrogateescape")[:MAX_NAME_SIZE - len(tail)].decode("utf-8", "ignore") + suffix
+
+
+def is_partial(name: str) -> bool:
+    """Whether it is a file that has not come whole: never to be listed or sent, hidden files or not."""
+    return _PARTIAL.fullmatch(name) is not None
+
+
+# ---- storing --------------------------------------------------------------------------------------------------------
+
+def store(folder: Path, name: str, pieces: Iterable[bytes], terms: Terms) -> bool:
+    """Stores the pieces as a file, whole or not at all; whether it is a new one. Waits for the pieces.
+
+    Raises HTTPError (409 where it exists and may not be overwritten, 413, 507 and others), and what `pieces` raises.
+    """
+    partial = folder / f".upload-{secrets.token_hex(8)}.part"
+    try:
+        try:
+            with partial.open("xb") as file:
+                write_pieces(file, pieces, terms.max_size)
+            return publish(partial, folder / name, terms.overwrite)
+        except OSError as error:
+            raise _refusal(error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_pieces(file: Any, pieces: Iterable[bytes], max_size: int | None) -> None:
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if max_size is not None and size > max_size:
+            raise too_large(max_size)
+        file.write(piece)
+    file.flush()
+    os.fsync(file.fileno())  # a name whose content a power cut can take away would be half-written too
+
+
+def publish(partial: Path, target: Path, overwrite: bool) -> bool:
+    """Gives a whole file its name; whether the name is new. No other file is lost by it, whoever makes one now.
+
+    Raises FileExistsError where it may not be overwritten, IsADirectoryError where it is a folder's.
+    """
+    try:
+        _name_new(partial, target)
+        return True
+    except FileExistsError:
+        if not overwrite:
+            raise
+    partial.replace(target)
+    return False
+
+
+def _name_new(partial: Path, target: Path) -> None:
+    """Renames, unless there is such a name: `rename` would replace it, but a link does not."""
+    if os.name == "nt":
+        partial.rename(target)  # which fails there if the target exists
+        return
+    try:
+        os.link(partial, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the name is ours from here
+        partial.replace(target)
+
+
+def _refusal(error: OSError) -> BaseException:
+    status = _STATUSES.get(error.errno or 0)
+    if status is None:
+        return error
+    if isinstance(error, FileExistsError):
+        return HTTPError(status, "it exists already")
+    return HTTPError(status, os.strerror(error.errno or 0).lower())
+
+
+# ---- answering ------------------------------------------------------------------------------------------------------
+
+def read_pieces(request: Request) -> Iterator[bytes]:
+    """The content as it comes; waits for the client."""
+    read: Any = request.stream.read1  # type: ignore[attr-defined]
+    return iter(functools.partial(read, PIECE_SIZE), b"")
+
+
+def own_path(request: Request) -> str:
+    """The path that was addressed, for Location: two slashes at its beginning would lead to another host."""
+    return "/" + request.split_target()[1].lstrip("/")
+
+
+def receive_put(request: Request, folder: Path, name: str, terms: Terms) -> Response:
+    """Stores the content of a PUT that `check_upload` let through: 201, or 204 where it took the place of another."""
+    check_put(request, folder, name, terms)  # a stream may be long, and a content without octets comes unchecked
+    if store(folder, name, read_pieces(request), terms):
+        return Response("stored\n", 201, location=own_path(request))
+    return Response(b"", 204)
+
+
+def receive_form(request: Request, folder: Path, terms: Terms) -> Response:
+    """Stores the files of a form, each on its own: one that cannot be stored does not keep out the others.
+
+    201 with a line for each, or 303 back to the folder for a browser; the status of the first refusal, if there is one.
+    """
+    boundary = parse_boundary(request.fields.get("Content-Type", ""))
+    if boundary is None:
+        raise HTTPError(415, "this takes a form sent as multipart/form-data")
+    read = functools.partial(next, read_pieces(request), b"")
+    stored: list[str] = []
+    lines: list[str] = []
+    status = 201
+    for part in read_parts(boundary, read):
+        if not part.filename:  # a field that is no file, or a file input left empty
+            continue
+        name = clean_name(part.filename, terms.hidden)
+        shown = (name or part.filename).encode("utf-8", "replace").decode()
+        try:
+            if not name:
+                raise HTTPError(400, "a file cannot have this name here")
+            store(folder, name, part, terms)
+        except HTTPError as error:
+            if error.status == 507:
+                raise
+            status = error.status if status == 201 else status
+            lines.append(f"{shown}: {error.detail or REASONS[error.status]}\n")
+        else:
+            stored.append(name)
+            lines.append(f"{shown}: stored\n")
+    if not lines:
+        raise HTTPError(400, "there is no file in the form")
+    path = own_path(request)
+    if status == 201 and "text/html" in request.fields.get("Accept", ""):
+        return Response.redirect(path)
+    location = {"location": path + quote(stored[0], safe="", errors="surrogateescape")} if len(stored) == 1 else {}
+    return Response("".join(lines), status, **location)
