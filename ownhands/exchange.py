@@ -8,36 +8,19 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .connection import ConnectionHandler, log, wait_until_ready
+from .connection import ConnectionHandler, log, receive
 from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder, Outgoing, Pace
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
+from .limits import Limits
 from .messages import FieldArgument, Fields, HTTPError, Request, Response, as_response
-from .parser import Control, HeadLimits, ProtocolError, encode_status_line, parse_request_head
+from .parser import Control, HeadLimits, ProtocolError, RequestHead, encode_status_line, parse_request_head
 
 access_log = logging.getLogger("ownhands.access")
+LAST_RESORT = Response("500 Internal Server Error\n", 500)  # where on_error fails too
 
 
-class ExchangeHandler(ConnectionHandler):
+class ExchangeHandler(Limits, ConnectionHandler):
     """The turns of an HTTP/1.1 connection. Users subclass RequestHandler, which adds the hooks."""
-
-    max_target_size = 8 << 10  # octets of a request target; 414
-    max_head_size = 64 << 10  # octets of a request line and its fields; 431
-    max_fields = 128  # field lines; 431
-    max_content_size = 16 << 20  # octets of content; 413
-    max_memory_size = 1 << 20  # octets of content kept in memory, a larger one goes to a temporary file
-    max_trailer_size = 8 << 10  # octets of a trailer section; 431
-    max_chunk_line_size = 1 << 10  # octets of a chunk's size and extensions; 400
-    max_unread_size = 64 << 10  # octets of unwanted content that are dropped to keep the connection
-    max_requests: int | None = None  # requests on one connection; then it is closed
-    head_timeout = 10.0  # seconds from the first octet of a head (from connect, for the first); 408
-    content_timeout = 10.0  # seconds without an octet of content; 408
-    send_timeout = 10.0  # seconds without an octet taken by the client; the answer is aborted
-    idle_timeout = 75.0  # seconds from an answer to the next request
-    linger_timeout = 2.0  # seconds in which a client that was refused can read the answer
-    min_rate = 240.0  # octets per second, of contents and of answers; 408, or aborted
-    rate_grace = 5.0  # seconds before `min_rate` counts
-    receive_size = 64 << 10  # octets asked for at once
-    stream_content = False  # whether `on_request` comes before the content, to read it from `request.stream`
 
     if TYPE_CHECKING:  # the hooks, see handler.py
         on_head: Callable[[Request], Any]
@@ -51,13 +34,15 @@ class ExchangeHandler(ConnectionHandler):
         self.clock = self.server.clock
         self.received = b""  # octets not used yet
         self.requests = 0
-        self.control: Control | None = None  # of the last request
+        self.head: RequestHead | None = None  # of the last request
         self.exchange: Request | None = None  # the request to which an answer is owed
         self.gathering: Gathering | None = None  # its content
         self.stream: ContentStream | None = None  # its content, where the handler reads it as it comes
+        self.stream_limit: int | None = None  # octets of it, where it is read so
         self.expects_continue = False  # whether the client waits for a 100 before it sends the content
         self.unread: Decoder | None = None  # content that is dropped as it comes
-        self.pace: Pace | None = None  # of the content, or of the answer
+        self.content_pace: Pace | None = None
+        self.pace: Pace | None = None  # of the answer
         self.answer: Response | None = None
         self.outgoing: Outgoing | None = None  # the answer, while the client has not taken all of it
         self.informational = b""  # informational responses that the client has not taken
@@ -80,14 +65,17 @@ class ExchangeHandler(ConnectionHandler):
             if not octets:
                 return self.end_of_octets()
             if not self.lingering:
-                is_new = not self.received
-                self.received = octets if is_new else self.received + octets
+                is_new = not self.received or not self.received.strip(b"\r\n")
+                self.received = self.received + octets if self.received else octets
                 self.proceed(is_new)
         except BlockingIOError:
             self.wants_write = self.outgoing is not None or getattr(self.connection, "wants_write", False)
         except OSError as error:
-            log.debug("%s has gone: %s", self.client_address, error)
-            self.close_connection = True
+            self.client_has_gone(error)
+
+    def client_has_gone(self, error: OSError) -> None:
+        log.debug("%s has gone: %s", self.client_address, error)
+        self.close_connection = True
 
     def proceed(self, is_new: bool = True) -> None:
         """Goes on with what has been received: heads, contents, answers, until more octets are needed."""
@@ -117,29 +105,28 @@ class ExchangeHandler(ConnectionHandler):
 
     def expire(self) -> None:
         """The client was too slow: an answer where a request has begun, else nothing is said."""
-        try:
-            if self.outgoing is not None:
-                log.info("%s took %d octets of an answer and then no more", self.client_address, self.outgoing.size)
-            elif self.gathering is not None or self.received.strip(b"\r\n"):
-                return self.refuse(ProtocolError(408, "the request came too slowly"))
-        except OSError as error:
-            log.debug("%s has gone: %s", self.client_address, error)
+        if self.outgoing is not None:
+            log.info("%s took %d octets of an answer and then no more", self.client_address, self.outgoing.size)
+        elif self.gathering is not None or self.received.strip(b"\r\n"):
+            return self.take_turn(lambda: self.refuse(ProtocolError(408, "the request came too slowly")))
         self.abandon()
 
     def refuse_turn(self) -> None:
         """All threads are busy, and were for too long: 503, unless an answer is on its way already."""
-        if self.outgoing is not None:
-            return
+        if self.outgoing is None:
+            self.take_turn(self.handle if self.lingering else self.refuse_busy)
+
+    def refuse_busy(self) -> None:
         try:
-            if octets := self.connection.recv(self.receive_size):
-                self.received += octets
-                self.refuse(HTTPError(503, "too busy, try again later", retry_after=10))
-            else:
-                self.close_connection = True
-        except OSError:
-            self.close_connection = True
-        if self.close_connection:
-            self.finish()
+            octets = self.connection.recv(self.receive_size)
+            if not octets:
+                return self.end_of_octets()
+            self.received += octets
+            self.refuse(HTTPError(503, "too busy, try again later", retry_after=10))
+        except BlockingIOError:
+            self.wants_write = getattr(self.connection, "wants_write", False)
+        except OSError as error:
+            self.client_has_gone(error)
 
     def finish(self) -> None:
         """Releases what an exchange has held. Called once, also after an error."""
@@ -156,12 +143,13 @@ class ExchangeHandler(ConnectionHandler):
 
     def take_head(self) -> bool:
         """Takes a head from what was received, and answers if no content follows; False if the head is not whole."""
-        head = parse_request_head(self.received, 0, self.limits, self.control)
+        head = parse_request_head(self.received, self.limits, self.head)
         if head is None:
             return False
         self.received = self.received[head.end:]
         self.requests += 1
-        self.control = control = head.control
+        self.head = head
+        control = head.control
         self.exchange = request = Request(head, self.client_address, self.connection)
         if control.chunked or control.content_length:
             self.begin_content(request, control)
@@ -173,38 +161,50 @@ class ExchangeHandler(ConnectionHandler):
     def begin_content(self, request: Request, control: Control) -> None:
         """The head of a request with content: asks `on_head`, then gathers, streams or refuses what follows."""
         length = control.content_length
-        if length is not None and length > self.max_content_size:
-            raise ProtocolError(413, "the content is too large")
         decoder: Decoder = (ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size) if length is None
                             else LengthDecoder(length))
         self.expects_continue = control.expects_continue and not self.received
-        self.pace = Pace(self.clock(), 0, self.content_timeout, self.min_rate, self.rate_grace)
+        self.content_pace = Pace(self.clock(), 0, self.content_timeout, self.min_rate, self.rate_grace)
+        self.stream_limit = self.max_content_size if self.stream_content else None
         refusal = self.consult(request)
+        limit = self.max_content_size if self.stream_limit is None else self.stream_limit
+        if refusal is None and length is not None and length > limit:
+            raise ProtocolError(413, "the content is too large")
         if refusal is not None:
             self.unread = decoder
             self.drop_content(decoder)
             self.send_answer(request, refusal)
-        elif self.stream_content:
-            self.stream, self.received = ContentStream(decoder, self.received, self.receive_content,
-                                                       self.max_content_size), b""
+        elif self.stream_limit is not None:
+            self.stream, self.received = ContentStream(decoder, self.received, self.receive_content, limit), b""
             request.set_content(io.BufferedReader(self.stream), decoder)
-            self.send_answer(request, self.respond(request))
+            answer = self.respond(request)
+            if type(answer.content) is bytes:
+                self.end_stream(self.stream)  # no more will be read, and the answer can tell what that means
+            self.send_answer(request, answer)
         else:
             self.gathering = Gathering(decoder, self.max_content_size, self.max_memory_size)
             self.take_content(self.gathering)
 
+    def stream_this(self, max_size: int) -> None:
+        """For `on_head`: the content of this request is read from `request.stream` as it comes, `max_size` octets."""
+        self.stream_limit = max_size
+
     def take_content(self, gathering: Gathering) -> None:
         """Gathers what has come, and answers when that is all."""
-        request, pace = self.exchange, self.pace
+        request, pace = self.exchange, self.content_pace
         assert request is not None and pace is not None
-        self.received = gathering.take(self.received)
+        try:
+            self.received = gathering.take(self.received)
+            content = gathering.result() if gathering.decoder.complete else b""
+        except OSError as error:  # no room for a temporary file
+            return self.refuse(error)
         if not gathering.decoder.complete:
             if self.expects_continue:
                 self.expects_continue = False
                 self.send_informational(100)
             self.deadline = pace.deadline(self.clock(), gathering.size)
             return
-        request.set_content(gathering.result(), gathering.decoder)
+        request.set_content(content, gathering.decoder)
         self.gathering = None
         self.send_answer(request, self.respond(request))
 
@@ -212,27 +212,26 @@ class ExchangeHandler(ConnectionHandler):
         _, self.received = decoder.decode(self.received)
         if decoder.complete:
             self.unread = None
+            self.deadline = self.clock() + self.idle_timeout
 
     def receive_content(self, size: int) -> bytes:
         """More of a streamed content, `size` octets of which have come: the handler's thread waits for it here."""
-        assert self.pace is not None
-        if self.expects_continue:
+        pace = self.content_pace
+        assert pace is not None
+        if self.expects_continue and self.outgoing is None:  # a client that sees an answer waits for no 100
             self.expects_continue = False
             self.send_informational(100)
-        deadline = self.pace.deadline(self.clock(), size)
-        while True:
-            try:
-                octets: bytes = self.connection.recv(self.receive_size)
-            except BlockingIOError:
-                if not wait_until_ready(self.connection, getattr(self.connection, "wants_write", False),
-                                        deadline - self.clock()):
-                    raise ProtocolError(408, "the content came too slowly") from None
-                continue
-            except OSError:
-                octets = b""
-            if not octets:
-                raise ProtocolError(400, "the content ended early")
+        pace.resume(self.clock())
+        try:
+            octets = receive(self.connection, self.receive_size, pace.deadline(self.clock(), size), self.clock)
+        except OSError:
+            octets = b""
+        pace.pause(self.clock())
+        if octets:
             return octets
+        self.was_refused = True
+        raise (ProtocolError(408, "the content came too slowly") if octets is None
+               else ProtocolError(400, "the content ended early"))
 
     # ---- answering --------------------------------------------------------------------------------------------------
 
@@ -258,13 +257,13 @@ class ExchangeHandler(ConnectionHandler):
             log.error("%s while answering %r", type(error).__name__, request, exc_info=error)
         try:
             return as_response(self.on_error(request, error))
-        except Exception:
+        except (Exception, SystemExit):
             log.exception("on_error has failed on %r", request)
-            return Response("500 Internal Server Error\n", 500)
+            return LAST_RESORT
 
     def send_answer(self, request: Request, response: Response) -> None:
         """Sends the answer to a request, or begins to."""
-        control, content = request.control, response.content
+        control, content = request.head.control, response.content
         persistent = control.persistent and not self.server.is_stopping and self.requests != self.max_requests
         if (type(content) is bytes and response.fields.is_plain and request.method != "HEAD" and not self.informational
                 and response.status not in NO_CONTENT and len(content) <= SMALL_SIZE and self.unread is None):
@@ -281,17 +280,21 @@ class ExchangeHandler(ConnectionHandler):
         else:
             self.send_framed(response, request.method, control.minor == b"0", persistent and self.can_drop_unread())
 
-    def send_framed(self, response: Response, method: str, is_10: bool, persistent: bool) -> None:
+    def send_framed(self, response: Response, method: str, is_10: bool, persistent: bool,
+                    is_error: bool = False) -> None:
         """Sends an answer of any kind; what it raises before its first octet is answered with an error."""
+        persistent = persistent and not self.close_connection
         try:
             outgoing, self.persistent = frame(response, method, is_10, persistent, self.connection)
         except (Exception, SystemExit) as error:
-            response = self.error_response(self.exchange, error)
-            outgoing, self.persistent = frame(response, method, is_10, persistent, self.connection)
+            instead = self.error_response(self.exchange, error) if not is_error else LAST_RESORT
+            return self.send_framed(instead, method, is_10, persistent, is_error=True)
         self.begin_sending(response, outgoing)
 
     def begin_sending(self, response: Response, outgoing: Outgoing) -> None:
         self.answer, self.outgoing = response, outgoing
+        if self.close_connection:  # the handler has said so: when the answer is out, not before
+            self.persistent = self.close_connection = False
         outgoing.prepend(self.informational)
         self.informational = b""
         self.pace = Pace(self.clock(), outgoing.size, self.send_timeout, self.min_rate, self.rate_grace)
@@ -300,15 +303,18 @@ class ExchangeHandler(ConnectionHandler):
     def send_outgoing(self, outgoing: Outgoing) -> None:
         """Sends what the client takes now. A content that breaks its promise ends the connection, so it can tell."""
         assert self.pace is not None and self.answer is not None
+        self.pace.pause(self.clock())
         try:
             self.wants_write = not outgoing.send_some(self.connection)
         except OSError:
             raise
         except (Exception, SystemExit) as error:
-            log.error("%s while sending the answer to %r", type(error).__name__, self.exchange, exc_info=error)
+            level, trace = (logging.DEBUG, None) if isinstance(error, ProtocolError) else (logging.ERROR, error)
+            log.log(level, "%s while sending the answer to %r", type(error).__name__, self.exchange, exc_info=trace)
             self.close_connection = True
             return
         if self.wants_write:
+            self.pace.resume(self.clock())
             self.deadline = self.pace.deadline(self.clock(), outgoing.size)
         else:
             self.outgoing = None
@@ -326,10 +332,14 @@ class ExchangeHandler(ConnectionHandler):
             self.end_stream(self.stream)
         if self.persistent:
             self.deadline = self.clock() + (self.idle_timeout if self.unread is None else self.content_timeout)
-        elif self.was_refused or self.unread is not None or self.received:
+        elif self.was_refused or self.unread is not None or self.received or self.may_send_more(request):
             self.linger()
         else:
             self.close_connection = True
+
+    def may_send_more(self, request: Request | None) -> bool:
+        """Whether the client cannot have known that this was its last request, so that the next may be on its way."""
+        return request is not None and request.head.control.persistent and not self.server.is_stopping
 
     def end_stream(self, stream: ContentStream) -> None:
         """What the handler has not read of a streamed content never becomes the next request."""
@@ -342,7 +352,7 @@ class ExchangeHandler(ConnectionHandler):
     def can_drop_unread(self) -> bool:
         """Whether the rest of the content is short enough to be read and dropped (RFC 9112 9.3)."""
         return self.unread is None or (isinstance(self.unread, LengthDecoder) and not self.expects_continue
-                                       and self.unread.remaining <= self.max_unread_size)
+                                       and not self.was_refused and self.unread.remaining <= self.max_unread_size)
 
     def refuse(self, error: Exception) -> None:
         """Answers what is no request, or none that is served, and ends the connection so that the answer arrives."""
@@ -354,10 +364,14 @@ class ExchangeHandler(ConnectionHandler):
         if was_answered:  # it is the dropped content of an earlier request that is malformed
             return self.linger()
         request = self.exchange
-        method = request.method if request is not None else "HEAD" if self.received.startswith(b"HEAD ") else ""
-        is_10 = request is not None and request.control.minor == b"0"
+        is_head = self.received.lstrip(b"\r\n").startswith(b"HEAD ")
+        method = request.method if request is not None else "HEAD" if is_head else ""
+        is_10 = request is None or request.head.control.minor == b"0"  # unknown: the end that all understand
         self.received = b""
-        self.send_framed(self.error_response(request, error), method, is_10, persistent=False)
+        try:
+            self.send_framed(self.error_response(request, error), method, is_10, persistent=False)
+        except OSError as gone:
+            self.client_has_gone(gone)
 
     def linger(self) -> None:
         """RFC 9112 9.6: closing while octets arrive would reset the connection, and the answer be lost with it."""
@@ -373,7 +387,9 @@ class ExchangeHandler(ConnectionHandler):
         """Sends a 1xx response before the answer, such as 103 Early Hints; not to HTTP/1.0 (RFC 9110 15.2)."""
         if not 100 <= status <= 199 or status == 101:
             raise ValueError(f"an informational response has a status from 100 to 199, and not 101: {status}")
-        if self.control is None or self.control.minor == b"0":
+        if self.outgoing is not None:
+            raise RuntimeError("the answer has begun, nothing can be sent before it any more")
+        if self.head is None or self.head.control.minor == b"0":
             return
         self.informational += encode_status_line(status) + Fields.from_keywords(fields).octets + b"\r\n"
         try:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qsl, unquote
 
 from .content import Decoder
-from .parser import REASONS, Pair, RequestHead, check_field, encode_field_lines, parse_field_lines, split_absolute_form
+from .parser import REASONS, Pair, RequestHead, check_field, encode_field_lines, split_absolute_form
 
 Content = str | bytes | bytearray | memoryview | Iterable[bytes] | BinaryIO
 FieldArgument = str | int | list[str] | tuple[str, ...]
@@ -153,13 +153,13 @@ class Request:
         "_stream",
         "client_address",
         "connection",
-        "control",
+        "head",
         "method",
         "target",
     )
 
     def __init__(self, head: RequestHead, client_address: Any = None, connection: Any = None) -> None:
-        self.method, self.target, self.control, _ = head
+        self.head, self.method, self.target = head, head.method, head.target
         self.client_address, self.connection = client_address, connection
         self._decoder: Decoder | None = None
         self._content: bytes | None = b""
@@ -171,13 +171,13 @@ class Request:
     @property
     def version(self) -> str:
         """The highest version both sides speak: HTTP/1.2 and above count as HTTP/1.1 (RFC 9110 6.2)."""
-        return "HTTP/1.0" if self.control.minor == b"0" else "HTTP/1.1"
+        return "HTTP/1.0" if self.head.control.minor == b"0" else "HTTP/1.1"
 
     @property
     def fields(self) -> Fields:
         """The header fields, split when first asked for."""
         if self._fields is None:
-            self._fields = Fields(parse_field_lines(self.control.section))
+            self._fields = Fields(self.head.pairs)
         return self._fields
 
     @property
@@ -205,7 +205,7 @@ class Request:
         """For the handler that received it: the octets, or a file that has them, and what has decoded them."""
         self._decoder = decoder
         if isinstance(content, bytes):
-            self._content = content
+            self._content, self._stream = content, None
         else:
             self._content, self._stream = None, content
 
@@ -222,7 +222,7 @@ class Request:
     def split_target(self) -> tuple[str, str, str]:
         """Authority, path as it was sent, and query without its question mark."""
         if self._split is None:
-            authority, target = (self.control.host or b"").decode("ascii"), self.target
+            authority, target = (self.head.control.host or b"").decode("ascii"), self.target
             if not target.startswith("/") and (absolute := split_absolute_form(target)) is not None:
                 authority, target = absolute  # RFC 9112 3.2.2: it wins over Host
             path, _, query = target.partition("?")

@@ -19,17 +19,23 @@ _FIELD_LINE = _TOKEN + rb":" + _VALUE
 _PATH = rb"/(?:[!$&-;=@-\[\]-~]++|%[0-9A-Fa-f]{2})*+"
 _QUERY = rb"(?:\?[!$%&-;=?-~]*+)?+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
-_REG_NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})"
+_REG_NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})++"
+_IP_LITERAL = rb"\[(?:[0-9A-Fa-f:.]++|[vV][0-9A-Fa-f]++\.[A-Za-z0-9\-._~!$&'()*+,;=:]++)\]"  # RFC 3986 3.2.2
 
+LONGEST_METHOD = 64  # octets; longer ones are known to nobody
+
+_METHOD = rb"(?!CONNECT )[!#$%%&'*+\-.^_`|~0-9A-Za-z]{1,%d}+" % LONGEST_METHOD
 _REQUEST_HEAD = re.compile(rb"(?:\r\n)*+(%b) (%b%b) HTTP/1\.([0-9])((?:\r\n%b)*+)\r\n\r\n"
-                           % (_TOKEN, _PATH, _QUERY, _FIELD_LINE))
+                           % (_METHOD, _PATH, _QUERY, _FIELD_LINE))
 _FIELD_SECTION = re.compile(rb"(?:\r\n%b)*+" % _FIELD_LINE)
 _CONTROL_LINE = re.compile(rb"\r\n(host|connection|content-length|transfer-encoding|expect):[ \t]*+([^\r]*+)", re.I)
 _ORIGIN_FORM = re.compile(_PATH + _QUERY)
-_AUTHORITY = re.compile(rb"(%b*+|\[[0-9A-Fa-f:.]++\])(?::([0-9]*+))?+" % _REG_NAME)
+_AUTHORITY = re.compile(rb"(%b|%b)(?::([0-9]*+))?+" % (_REG_NAME, _IP_LITERAL))
 _ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?]++)(%b)?(%b)" % (_PATH, _QUERY))
 _VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9]{2}) (%b)" % _VALUE)
+_CODING = rb"%b(?:[ \t]*+;[ \t]*+%b[ \t]*+=[ \t]*+(?:%b|%b))*+" % (_TOKEN, _TOKEN, _TOKEN, _QUOTED)
+_CODINGS_FOR_CHUNKED = re.compile(rb"(?:%b[ \t]*+,[ \t]*+)++chunked" % _CODING, re.I)
 _CHUNK_EXT = rb"(?:[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+)*+" % (_TOKEN, _TOKEN, _QUOTED)
 _CHUNK_LINE = re.compile(rb"(?=[0-9A-Fa-f])0*+([0-9A-Fa-f]*+)(%b)\r\n" % _CHUNK_EXT)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
@@ -40,7 +46,6 @@ _IS_VALUE = re.compile(_VALUE.decode("latin-1"))
 
 MAX_LENGTH_DIGITS = 18  # larger than any content, small enough for a machine word
 SHORTEST_FIELD_LINE = 4  # octets: a:CRLF
-LONGEST_METHOD = 64  # octets looked at for a method before a head is complete
 
 REASONS = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
@@ -67,9 +72,9 @@ class HeadLimits(NamedTuple):
 
 
 class Control(NamedTuple):
-    """What a field section says of host, framing and persistence (RFC 9112 3.2, 6.3 and 9.3)."""
+    """What a request says of host, framing and persistence (RFC 9112 3.2, 6.3 and 9.3), and the lines that say it."""
 
-    section: bytes
+    lines: list[tuple[bytes, bytes]]
     minor: bytes
     host: bytes | None
     content_length: int | None
@@ -83,12 +88,19 @@ class Control(NamedTuple):
 
 
 class RequestHead(NamedTuple):
-    """A request line and its fields; `end` is where in the octets the content begins."""
+    """A request line and its fields; `end` is where in `octets`, out of which it was read, the content begins."""
 
     method: str
     target: str
+    section: bytes
     control: Control
     end: int
+    octets: bytes
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The header fields, in order."""
+        return parse_field_lines(self.section)
 
 
 class ResponseHead(NamedTuple):
@@ -103,43 +115,48 @@ class ResponseHead(NamedTuple):
 
 # ---- requests -------------------------------------------------------------------------------------------------------
 
-def parse_request_head(octets: bytes, start: int = 0, limits: HeadLimits = HeadLimits(),
-                       previous: Control | None = None) -> RequestHead | None:
-    """The request head at `start`, or None if it is not complete yet; raises ProtocolError.
+def parse_request_head(octets: bytes, limits: HeadLimits = HeadLimits(),
+                       previous: RequestHead | None = None) -> RequestHead | None:
+    """The request head that the octets begin with, or None if it is not complete yet; raises ProtocolError.
 
-    Empty lines before it are skipped (RFC 9112 2.2). `previous`, the control data of the last request on the
-    connection, is used again where the field section has the same octets: parsing is pure, so it means the same.
+    Empty lines before it are skipped (RFC 9112 2.2). `previous` is the last head on the connection, read with the same
+    limits: parsing is pure, so the same octets mean the same head, and the same deciding lines the same decisions.
     """
-    match = _REQUEST_HEAD.match(octets, start)
+    if previous is not None and octets == previous.octets:
+        return previous
+    match = _REQUEST_HEAD.match(octets)
     if match is None:
-        return _parse_other_head(octets, start, limits)
+        return _parse_other_head(octets, limits)
     method, target, minor, section = match.groups()
     end = match.end()
-    if (end - start > limits.max_head_size or len(target) > limits.max_target_size
+    if (end > limits.max_head_size or len(target) > limits.max_target_size
             or len(section) > limits.max_fields * SHORTEST_FIELD_LINE):
-        _check_limits(end - start, target, section, limits)
-    if previous is None or previous.section != section or previous.minor != minor:
-        previous = parse_control(section, minor)
-    return RequestHead(method.decode("ascii"), target.decode("ascii"), previous, end)
+        _check_limits(end, target, section, limits)
+    lines = _CONTROL_LINE.findall(section)
+    if previous is not None and lines == previous.control.lines and minor == previous.control.minor:
+        control = previous.control
+    else:
+        control = parse_control(lines, minor)
+    return RequestHead(method.decode("ascii"), target.decode("ascii"), section, control, end, octets)
 
 
-def _parse_other_head(octets: bytes, start: int, limits: HeadLimits) -> RequestHead | None:
+def _parse_other_head(octets: bytes, limits: HeadLimits) -> RequestHead | None:
     """What the one expression did not take: the rarer forms of target, a head cut short, or an error to name."""
-    begin = start
+    begin = 0
     while octets.startswith(b"\r\n", begin):
         begin += 2
-    end = octets.find(b"\r\n\r\n", max(begin - 2, start))
+    end = octets.find(b"\r\n\r\n", max(begin - 2, 0))
     if end < 0:
-        _check_unfinished(octets[start:], octets[begin:], limits)
+        _check_unfinished(octets, octets[begin:], limits)
         return None
     line, separator, section = octets[begin:end].partition(b"\r\n")
     section = separator + section
     method, target, minor = _split_request_line(line, limits)
-    _check_limits(end + 4 - start, target, section, limits)
+    _check_limits(end + 4, target, section, limits)
     if _FIELD_SECTION.fullmatch(section) is None:
         raise ProtocolError(400, _fault_of_fields(section))
-    control = parse_control(section, minor)
-    return RequestHead(method.decode("ascii"), _check_target(method, target), control, end + 4)
+    control = parse_control(_CONTROL_LINE.findall(section), minor)
+    return RequestHead(method.decode("ascii"), _check_target(method, target), section, control, end + 4, octets)
 
 
 def _check_unfinished(octets: bytes, line: bytes, limits: HeadLimits) -> None:
@@ -148,13 +165,14 @@ def _check_unfinished(octets: bytes, line: bytes, limits: HeadLimits) -> None:
         raise ProtocolError(400, "a line of the head does not end with CRLF")
     if line and line != b"\r" and not _NAME.match(line):
         raise ProtocolError(400, "the first octets are not those of an HTTP request")
-    longest = limits.max_target_size + LONGEST_METHOD
-    if len(line) > longest and b"\r\n" not in line[:longest]:
-        raise (ProtocolError(414, "the request target is too long") if b" " in line[:LONGEST_METHOD + 1]
-               else ProtocolError(501, "the method is too long"))
+    if len(line) > LONGEST_METHOD and b" " not in line[:LONGEST_METHOD + 1]:
+        raise ProtocolError(501, "the method is too long")
+    longest = LONGEST_METHOD + 1 + limits.max_target_size + len(" HTTP/1.1")
+    if len(line) > longest + 1 and b"\r\n" not in line[:longest + 2]:
+        raise ProtocolError(414, "the request target is too long")
     if len(octets) >= limits.max_head_size:
         raise ProtocolError(431, "the head is too large")
-    if len(octets) > limits.max_fields * SHORTEST_FIELD_LINE and octets.count(b"\n") > limits.max_fields + 2:
+    if len(line) > limits.max_fields * SHORTEST_FIELD_LINE and line.count(b"\n") > limits.max_fields + 1:
         raise ProtocolError(431, "too many fields")
 
 
@@ -174,6 +192,8 @@ def _split_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, 
     words = line.split(b" ")
     if not _NAME.fullmatch(words[0]):
         raise ProtocolError(400, "the method is not a token")
+    if len(words[0]) > LONGEST_METHOD:
+        raise ProtocolError(501, "the method is too long")
     if len(words) > 1 and len(words[1]) > limits.max_target_size:
         raise ProtocolError(414, "the request target is too long")
     if len(words) != 3:
@@ -189,12 +209,12 @@ def _split_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, 
 def _check_target(method: bytes, target: bytes) -> str:
     """The target as text, if its form is one that the method may have (RFC 9112 3.2)."""
     if method == b"CONNECT":
-        authority = _AUTHORITY.fullmatch(target)
-        valid = authority is not None and bool(authority[1]) and bool(authority[2]) and is_authority(target)
+        port = target.rpartition(b":")[2].lstrip(b"0")  # RFC 9110 9.3.6: an empty or invalid one is rejected
+        valid = is_authority(target) and port.isdigit() and len(port) <= 5 and int(port) <= 65535
     elif target == b"*":
         valid = method == b"OPTIONS"
     elif absolute := _ABSOLUTE_FORM.fullmatch(target):
-        valid = is_authority(absolute[1]) and not absolute[1].startswith(b":")
+        valid = is_authority(absolute[1])
     else:
         valid = _ORIGIN_FORM.fullmatch(target) is not None
     if not valid:
@@ -203,11 +223,11 @@ def _check_target(method: bytes, target: bytes) -> str:
 
 
 def is_authority(octets: bytes) -> bool:
-    """Whether the octets are uri-host [ ":" port ] (RFC 9110 7.2): no userinfo, a port of digits, a real address."""
+    """Whether the octets are uri-host [ ":" port ] (RFC 9110 4.2.1, 7.2): a host, a port of digits, no userinfo."""
     match = _AUTHORITY.fullmatch(octets)
     if match is None:
         return False
-    if octets.startswith(b"["):
+    if octets.startswith(b"[") and octets[1:2] not in b"vV":
         try:
             IPv6Address(match[1][1:-1].decode("ascii"))
         except AddressValueError:
@@ -226,10 +246,10 @@ def split_absolute_form(target: str) -> tuple[str, str] | None:
 
 # ---- fields ---------------------------------------------------------------------------------------------------------
 
-def parse_control(section: bytes, minor: bytes = b"1") -> Control:
-    """What a valid field section (CRLF before each line) decides; raises ProtocolError if it must not be served."""
+def parse_control(lines: list[tuple[bytes, bytes]], minor: bytes = b"1") -> Control:
+    """What the deciding ones of valid field lines mean; raises ProtocolError if the request must not be served."""
     found: dict[bytes, list[bytes]] = {}
-    for name, value in _CONTROL_LINE.findall(section):
+    for name, value in lines:
         found.setdefault(name.lower(), []).append(value.rstrip(b" \t"))
     is_10 = minor == b"0"
     codings, lengths = found.get(b"transfer-encoding"), found.get(b"content-length")
@@ -237,7 +257,7 @@ def parse_control(section: bytes, minor: bytes = b"1") -> Control:
         _check_codings(codings, lengths, is_10)
     options = _list_members(found.get(b"connection"))
     return Control(
-        section, minor, _parse_host(found.get(b"host"), is_10), None if lengths is None else _parse_length(lengths),
+        lines, minor, _parse_host(found.get(b"host"), is_10), None if lengths is None else _parse_length(lengths),
         chunked=codings is not None,
         persistent=b"close" not in options and (not is_10 or b"keep-alive" in options),
         expects_continue=not is_10 and _parse_expect(found.get(b"expect")))
@@ -259,7 +279,7 @@ def _parse_host(values: list[bytes] | None, is_10: bool) -> bytes | None:
         raise ProtocolError(400, "Host is missing")
     if len(values) > 1:
         raise ProtocolError(400, "Host is given more than once")
-    if not is_authority(values[0]):
+    if values[0] and not is_authority(values[0]):  # RFC 9112 3.2: it is empty where the client has no name to give
         raise ProtocolError(400, "Host is malformed")
     return values[0]
 
@@ -282,9 +302,8 @@ def _check_codings(values: list[bytes], lengths: list[bytes] | None, is_10: bool
         raise ProtocolError(400, "both Transfer-Encoding and Content-Length")
     if [value.lower() for value in values] == [b"chunked"]:
         return
-    members = b",".join(values).lower().split(b",")
-    names = [member.strip(b" \t") for member in members]
-    if names[-1] == b"chunked" and names.count(b"chunked") == 1 and all(map(_NAME.fullmatch, names)):
+    codings = b",".join(values)
+    if _CODINGS_FOR_CHUNKED.fullmatch(codings) and _list_members(values).count(b"chunked") == 1:
         raise ProtocolError(501, "a transfer coding other than chunked")
     raise ProtocolError(400, "Transfer-Encoding does not end with chunked")
 
@@ -357,7 +376,7 @@ def parse_trailer_section(octets: bytes, start: int, max_trailer_size: int) -> t
     if octets.startswith(b"\r\n", start):
         return (), start + 2
     end = octets.find(b"\r\n\r\n", start)
-    size = (len(octets) if end < 0 else end) - start
+    size = (len(octets) if end < 0 else end + 4) - start
     if size > max_trailer_size:
         raise ProtocolError(431, "the trailer section is too large")
     section = b"\r\n" + octets[start:end] if end >= 0 else b""
