@@ -5,6 +5,8 @@ Refuses to know HTTP, who polls, and which thread lends itself for a turn.
 import logging
 import math
 import selectors
+import threading
+from collections.abc import Callable
 from socketserver import BaseRequestHandler
 from typing import Any
 
@@ -30,15 +32,29 @@ class ConnectionHandler(BaseRequestHandler):
         self.server = server
         self.setup()
 
-    def take_turn(self) -> None:
-        """One turn, on the thread that calls it. Raises nothing: what `handle` raises goes to server.handle_error."""
+    def take_turn(self, step: Callable[[], None] | None = None) -> None:
+        """One turn, on the thread that calls it: `handle`, or another step in its place.
+
+        Raises nothing: what the step or `finish` raises goes to server.handle_error, for the thread is only lent.
+        """
         try:
-            self.handle()
-        except (Exception, SystemExit):
-            self.close_connection = True
-            self.server.handle_error(self.request, self.client_address)
+            if step is None:
+                self.handle()
+            else:
+                step()
+        except BaseException as error:
+            self._fail(error)
         if self.close_connection:
-            self.finish()
+            try:
+                self.finish()
+            except BaseException as error:
+                self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self.close_connection = True
+        self.server.handle_error(self.request, self.client_address)
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise error  # somebody at the keyboard means the program, not the connection
 
     def expire(self) -> None:
         """The deadline has passed without a turn. Called in place of a turn; the default abandons the connection."""
@@ -49,14 +65,29 @@ class ConnectionHandler(BaseRequestHandler):
         self.abandon()
 
     def abandon(self) -> None:
-        """Ends the connection, whatever it was doing; the server closes it then."""
+        """Ends the connection, whatever it was doing; the server closes it then. Raises nothing."""
         self.close_connection = True
-        self.finish()
+        self.take_turn(nothing)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is owed either way, so that a server that stops may close at once."""
         return True
+
+
+def nothing() -> None:
+    """The step of a turn in which nothing is left to do."""
+
+
+def receive(connection: Any, size: int, deadline: float, clock: Callable[[], float]) -> bytes | None:
+    """At most `size` octets, b"" at the end, None if none came until `deadline`; the calling thread waits for them."""
+    while True:
+        try:
+            octets: bytes = connection.recv(size)
+            return octets
+        except BlockingIOError:
+            if not wait_until_ready(connection, getattr(connection, "wants_write", False), deadline - clock()):
+                return None
 
 
 def wait_until_ready(connection: Any, for_writing: bool, timeout: float) -> bool:

@@ -4,12 +4,16 @@ Each object here belongs to one exchange and so to the handler of one connection
 is for, and who polls: a connection that takes or has no octets now raises BlockingIOError, and the caller waits.
 """
 import io
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO, Protocol
 
 from .parser import LAST_CHUNK, Pair, ProtocolError, encode_chunk, parse_chunk_line, parse_trailer_section
+
+log = logging.getLogger("ownhands")
 
 PIECE_SIZE = 64 << 10  # octets read from a file, or decoded, at once
 TURN_SIZE = 1 << 20  # octets sent before other connections have their turn
@@ -17,14 +21,26 @@ MAX_EXTENSIONS_SIZE = 64 << 10  # octets of chunk extensions in one content
 
 
 class Pace:
-    """The slowest that a transfer may be, as a deadline: some progress every `timeout`, and a floor to the rate."""
+    """The slowest that a transfer may be, as a deadline: some progress every `timeout`, and a floor to the rate.
 
-    __slots__ = ("grace", "min_rate", "offset", "started", "timeout")
+    Only the time in which the client is waited for counts, not what the handler takes to make or to use the content.
+    """
+
+    __slots__ = ("grace", "min_rate", "offset", "paused", "started", "timeout")
 
     def __init__(self, started: float, offset: int, timeout: float, min_rate: float, grace: float) -> None:
         """`started`, `timeout` and `grace` in seconds, `min_rate` in octets per second, `offset` octets had moved."""
-        self.started, self.offset, self.timeout = started, offset, timeout
+        self.started, self.paused, self.offset, self.timeout = started, started, offset, timeout
         self.min_rate, self.grace = min_rate, grace
+
+    def pause(self, now: float) -> None:
+        """From here on it is the handler's time."""
+        self.paused = now
+
+    def resume(self, now: float) -> None:
+        """From here on it is the client's time again."""
+        self.started += now - self.paused
+        self.paused = now
 
     def deadline(self, now: float, octets: int) -> float:
         """When to give up if nothing more moves, `octets` having moved by now."""
@@ -154,7 +170,8 @@ class Gathering:
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # octets that had no room on the disk are tried again
+                self._file.close()
 
 
 class ContentStream(io.RawIOBase):
@@ -246,9 +263,12 @@ class Outgoing:
         return True
 
     def close(self) -> None:
-        """Closes the source of the content; also where it was not sent to its end."""
-        if self._close is not None:
-            self._close()
+        """Closes the source of the content; also where it was not sent to its end. Raises nothing."""
+        try:
+            if self._close is not None:
+                self._close()
+        except Exception:
+            log.exception("closing the content of an answer has failed")
 
 
 class FileOutgoing(Outgoing):
@@ -275,10 +295,12 @@ class FileOutgoing(Outgoing):
         return True
 
 
-def read_pieces(file: Any) -> Iterator[bytes]:
-    """What is left of a file, in pieces."""
-    while piece := file.read(PIECE_SIZE):
+def read_pieces(file: Any, length: int | None) -> Iterator[bytes]:
+    """What is left of a file, in pieces; no more than `length` octets, for the file may grow meanwhile."""
+    while piece := file.read(PIECE_SIZE if length is None else min(PIECE_SIZE, length)):
         yield piece
+        if length is not None:
+            length -= len(piece)
 
 
 def in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -291,8 +313,8 @@ def in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def exactly(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
     """The pieces, which must add up to `length` octets. One that goes beyond is not sent, so the client can tell."""
-    for piece in pieces:
-        length -= len(_check_piece(piece))
+    for piece in map(_check_piece, pieces):
+        length -= len(piece)
         if length < 0:
             raise ContentError("the content is longer than its Content-Length")
         yield piece

@@ -2,6 +2,7 @@
 
 Takes what a request asked and a handler answered, gives the octets and pieces to send. Refuses to know turns.
 """
+import io
 import os
 import socket
 import stat
@@ -18,7 +19,8 @@ from .version import __version__
 SMALL_SIZE = 64 << 10  # octets of content that are worth copying, to be sent together with the head
 CLOSE, KEEP_ALIVE = b"Connection: close\r\n", b"Connection: keep-alive\r\n"
 SERVER_LINE = b"Server: OwnHands/%b\r\n" % __version__.encode()
-NO_CONTENT = frozenset([204, 304])  # statuses whose responses never have content (RFC 9112 6.3, 1)
+NO_CONTENT = frozenset([204, 205, 304])  # statuses whose responses never have content (RFC 9110 15.3.5, 6 and 15.4.5)
+PLAIN_FILES = frozenset([io.BufferedReader, io.BufferedRandom, io.FileIO])
 
 
 class Preamble:
@@ -51,8 +53,17 @@ def frame(response: Response, method: str, is_10: bool, persistent: bool, connec
     """The response ready to be sent, and whether the connection persists after it.
 
     Raises ContentError where the content is known to contradict its Content-Length, and whatever the first piece of
-    an iterable raises: the head has not been sent then.
+    an iterable raises: the head has not been sent then, and the content is closed.
     """
+    try:
+        return _frame(response, method, is_10, persistent, connection)
+    except BaseException:
+        if (close := _closer(response.content)) is not None:
+            close()
+        raise
+
+
+def _frame(response: Response, method: str, is_10: bool, persistent: bool, connection: Any) -> tuple[Outgoing, bool]:
     fields, declared = response.fields, None
     if not fields.is_plain:
         persistent = persistent and "close" not in fields.get("Connection", "").lower()
@@ -64,7 +75,9 @@ def frame(response: Response, method: str, is_10: bool, persistent: bool, connec
             raise ContentError(f"Content-Length is {declared}, but the content has {length} octets")
         length = declared  # of what is yielded, or of what a GET would have got
     if is_headless:
-        if response.status == 204 or (response.status == 304 and declared is None):
+        if response.status == 205:
+            length = 0  # RFC 9110 15.3.6: the client is told that nothing follows
+        elif response.status == 204 or (response.status == 304 and declared is None):
             length = None
         head = _encode_head(response, b"" if length is None else _length_line(length), is_10, persistent)
         return Outgoing(head, None, _closer(response.content)), persistent
@@ -85,7 +98,7 @@ def _encode_head(response: Response, framing: bytes, is_10: bool, persistent: bo
     if not fields.is_plain:
         lines = b"".join(line for line in lines.splitlines(keepends=True)
                          if line.partition(b":")[0].decode() not in fields)
-        fields = fields.without("connection", "content-length")
+        fields = fields.without("connection", "content-length", "transfer-encoding")
     connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""
     return b"%b%b%b%b%b\r\n" % (encode_status_line(response.status), lines, fields.octets, connection_line, framing)
 
@@ -94,19 +107,15 @@ def _outgoing(head: bytes, content: Any, length: int | None, is_10: bool, connec
     if isinstance(content, bytes):
         return Outgoing(head + content) if len(content) <= SMALL_SIZE else Outgoing(head, iter((content,)))
     close = _closer(content)
-    try:
-        if hasattr(content, "read"):
-            if length is not None and type(connection) is socket.socket and hasattr(os, "sendfile"):
-                return FileOutgoing(head, content, content.tell(), length)
-            content = read_pieces(content)
-        pieces = iter(content)
-        first = next(pieces, b"")  # what raises here is answered with 500
-        pieces = _encode_pieces(chain((first,), pieces), length, is_10)
-        return Outgoing(head + next(pieces) if first else head, pieces, close)
-    except BaseException:
-        if close is not None:
-            close()
-        raise
+    if hasattr(content, "read"):
+        if (length is not None and type(connection) is socket.socket and hasattr(os, "sendfile")
+                and _descriptor(content) is not None):
+            return FileOutgoing(head, content, content.tell(), length)
+        content = read_pieces(content, length)
+    pieces = iter(content)
+    first = next(pieces, b"")  # what raises here is answered with 500
+    pieces = _encode_pieces(chain((first,), pieces), length, is_10)
+    return Outgoing(head + next(pieces) if first else head, pieces, close)
 
 
 def _encode_pieces(pieces: Iterable[bytes], length: int | None, is_10: bool) -> Iterator[bytes]:
@@ -125,11 +134,17 @@ def _length_of(content: Any) -> int | None:
         return len(content)
     if not hasattr(content, "read"):
         return None
-    try:
-        status = os.fstat(content.fileno())
-        return max(status.st_size - content.tell(), 0) if stat.S_ISREG(status.st_mode) else None
-    except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
+    descriptor = _descriptor(content)
+    if descriptor is None:
         return _seek_length(content)
+    status = os.fstat(descriptor)
+    return max(status.st_size - content.tell(), 0) if stat.S_ISREG(status.st_mode) else None
+
+
+def _descriptor(file: Any) -> int | None:
+    """Where the system finds the same octets as `read` gives; None for what only has a file inside, as gzip's does."""
+    is_plain = type(file) in PLAIN_FILES and type(getattr(file, "raw", file)) is io.FileIO
+    return file.fileno() if is_plain else None
 
 
 def _seek_length(file: Any) -> int | None:
@@ -138,7 +153,7 @@ def _seek_length(file: Any) -> int | None:
         here = file.tell()
         end = file.seek(0, os.SEEK_END)
         file.seek(here)
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, ValueError):
         return None
     return int(end - here)
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from .exchange import ExchangeHandler, access_log
-from .messages import HTTPError, Request, Response
+from .messages import Fields, HTTPError, Request, Response
 from .parser import REASONS, ProtocolError
 
 KNOWN_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
@@ -46,7 +46,8 @@ class RequestHandler(ExchangeHandler):
         """
         if isinstance(error, HTTPError):
             response = Response(_error_text(error.status, error.detail), error.status)
-            response.fields = type(error.fields)(response.fields.pairs + error.fields.pairs)
+            ours = response.fields.without(*map(str.lower, error.fields))
+            response.fields = Fields(ours.pairs + error.fields.pairs)
             return response
         if isinstance(error, ProtocolError):
             return Response(_error_text(error.status, error.detail), error.status)
