@@ -6,12 +6,19 @@ import errno
 import logging
 import math
 import socket
-from socketserver import BaseServer
+import sys
 from typing import Any
+
+try:
+    import resource
+except ImportError:  # Windows has no such limit
+    resource = None  # type: ignore[assignment]
 
 log = logging.getLogger("ownhands")
 
 ACCEPTS_A_TURN = 8
+ACCEPTS_WITHOUT_TURN = 64  # at once, when no thread is free for a first turn
+SPARE_DESCRIPTORS = 64  # that are kept for anything but connections
 SHORT_OF_DESCRIPTORS = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 PAUSE = 0.5  # seconds without accepting, when the system is short of descriptors or memory
 
@@ -56,6 +63,33 @@ def describe_url(scheme: str, host: str, port: int) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
+def max_descriptors() -> int:
+    """How many connections the system lets this process have, by its limit of open files."""
+    if resource is None:
+        return sys.maxsize
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else max(limit - SPARE_DESCRIPTORS, limit // 2)
+
+
+def raise_descriptor_limit(connections: int) -> None:
+    """Allows for so many connections, as far as the system lets it. For programs: the limit is the process's."""
+    if resource is None or max_descriptors() >= connections:
+        return
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    wanted = connections + SPARE_DESCRIPTORS
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE,
+                           (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+    except (OSError, ValueError) as error:
+        log.debug("the limit of open files stays as it is: %s", error)
+
+
+def set_nonblocking(connection: Any) -> None:
+    """Makes a socket raise rather than wait; leaves alone what cannot."""
+    if hasattr(connection, "setblocking"):
+        connection.setblocking(False)
+
+
 class Acceptor:
     """Takes connections and hands them to `process_request`, as BaseServer does. Its turns may overlap."""
 
@@ -63,19 +97,25 @@ class Acceptor:
     wants_write = False
     is_idle = True
 
-    def __init__(self, server: BaseServer, clock: Any) -> None:
+    def __init__(self, server: Any, clock: Any) -> None:
+        """`server` is a BaseServer that says whether it `serves_in_turns`; `clock` gives seconds."""
         self.server, self.clock = server, clock
         self.deadline = math.inf  # while it is not, nothing is accepted
 
     def take_turn(self) -> None:
         for _ in range(ACCEPTS_A_TURN):
-            if not self._accept(self.server.process_request):
+            if self.close_connection or not self._accept():
                 return
 
     def refuse_turn(self) -> None:
-        """No thread is free: the connection waits in the engine rather than in the backlog, so that it is answered."""
-        while self._accept(self.server.queue_request):  # type: ignore[attr-defined]
-            pass
+        """No thread is free: connections wait in the engine rather than in the backlog, so that they are answered.
+
+        Those of a socketserver handler do not, for it would take a thread to wait for what their client says.
+        """
+        if self.server.serves_in_turns:
+            for _ in range(ACCEPTS_WITHOUT_TURN):
+                if not self._accept():
+                    return
 
     def expire(self) -> None:
         """The pause is over."""
@@ -84,7 +124,7 @@ class Acceptor:
     def abandon(self) -> None:
         self.close_connection = True
 
-    def _accept(self, process: Any) -> bool:
+    def _accept(self) -> bool:
         """Accepts one; False if there was none. Nothing is raised."""
         try:
             request, client_address = self.server.get_request()
@@ -95,10 +135,10 @@ class Acceptor:
             return False
         try:
             if self.server.verify_request(request, client_address):
-                process(request, client_address)
+                self.server.process_request(request, client_address)
             else:
                 self.server.shutdown_request(request)
-        except Exception:
+        except (Exception, SystemExit):
             self.server.handle_error(request, client_address)
             self.server.shutdown_request(request)
         return True

@@ -24,9 +24,9 @@ class Monitor:
 
     def run(self, is_over: Callable[[], bool]) -> None:
         """Returns when `is_over`, which is asked at each look; `wake` makes it look."""
-        quiet, seen = 0, -1
+        quiet, seen = 0, self._activity()
         while not is_over():
-            activity = sum(engine.activity for engine in self.engines)
+            activity = self._activity()
             quiet, seen = (quiet + 1 if activity == seen else 0), activity
             if quiet >= QUIET_TICKS and not any(engine.needs_monitor for engine in self.engines):
                 self._sleep(seen)
@@ -36,11 +36,14 @@ class Monitor:
             for engine in self.engines:
                 engine.check()
 
-    def _sleep(self, seen: int) -> None:
+    def _activity(self) -> list[tuple[int, float]]:
+        return [engine.activity for engine in self.engines]
+
+    def _sleep(self, seen: list[tuple[int, float]]) -> None:
         """Until there is activity. Announced before the last look, so that none is missed."""
         for engine in self.engines:
             engine.on_activity = self.wake
-        if sum(engine.activity for engine in self.engines) == seen:
+        if self._activity() == seen:
             self._wait(None)
         for engine in self.engines:
             engine.on_activity = None

@@ -1,4 +1,5 @@
 """HTTPServer: socketserver's threading TCP server over the engine. Wiring, stages and life cycle; no HTTP."""
+import errno
 import math
 import os
 import signal
@@ -14,7 +15,8 @@ from typing import Any
 from .connection import ConnectionHandler, log, wait_until_ready
 from .engine import Engine, EngineThread
 from .handler import RequestHandler
-from .listener import Acceptor, bind, describe_url
+from .knobs import handler_class, is_knob, with_attributes
+from .listener import Acceptor, bind, describe_url, max_descriptors, raise_descriptor_limit, set_nonblocking
 from .monitor import Monitor
 from .watch import Caution
 
@@ -41,22 +43,25 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """Raises TypeError for a keyword that is no knob."""
         for_handler = {}
         for name, value in knobs.items():
-            if name.startswith("_") or (not hasattr(type(self), name) and not hasattr(handler, name)):
-                raise TypeError(f"{name!r} is no knob of {type(self).__name__} or {handler.__name__}")
-            if hasattr(type(self), name):
+            on_server, on_handler = is_knob(type(self), name), is_knob(handler_class(handler), name)
+            if not on_server and not on_handler:
+                raise TypeError(f"{name!r} is no knob of {type(self).__name__} or of its handler")
+            if on_server:
                 setattr(self, name, value)
-            else:
+            if on_handler:
                 for_handler[name] = value
         if for_handler:
-            handler = type(handler.__name__, (handler,), for_handler | {"__module__": handler.__module__})
+            handler = with_attributes(handler, for_handler)
         BaseServer.__init__(self, (host, port), handler)
         self.is_stopping = False
         self.socket: socket.socket | None = None  # type: ignore[assignment]  # the listener, once it is open
-        self._serves_in_turns = isinstance(handler, type) and issubclass(handler, ConnectionHandler)
-        self._caution = Caution(0 if self._serves_in_turns else math.inf)
+        found = handler_class(handler)
+        self.serves_in_turns = isinstance(found, type) and issubclass(found, ConnectionHandler)
+        self._caution = Caution(0 if self.serves_in_turns else math.inf)
         self._engines: list[Engine] = []
         self._monitor: Monitor | None = None
-        self._over = threading.Event()
+        self._lock = threading.Lock()  # for `_over`
+        self._over = threading.Event()  # of serving; each time has its own
         self._over.set()
         self._serving_thread: int | None = None
         self._was_cut = False
@@ -87,16 +92,18 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """
         try:
             self.open()
-        except OSError as error:
+        except (OSError, OverflowError) as error:  # OverflowError: no such port
             host, port = map(str, self.server_address[:2])
-            raise SystemExit(f"ownhands: cannot listen on {host or '*'}:{port}: {error.strerror or error}") from None
+            reason = getattr(error, "strerror", None) or error
+            raise SystemExit(f"ownhands: cannot listen on {host or '*'}:{port}: {reason}") from None
         print(f"Serving on {self.url} (Ctrl-C stops)", flush=True)
+        raise_descriptor_limit(self.max_connections + self.max_threads)
         previous = self._take_signals()
         try:
             self.serve_forever()
         finally:
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if self._was_cut:
             raise SystemExit(1)
 
@@ -114,25 +121,44 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         return {number: signal.signal(number, stop) for number in numbers}
 
     def start(self) -> None:
-        """Opens the port and serves on a thread of its own, until `stop`. Raises OSError."""
-        self.open()
-        self._over.clear()
-        threading.Thread(target=self.serve_forever, name="ownhands-monitor", daemon=True).start()
+        """Opens the port and serves on a thread of its own, until `stop`; nothing if it serves. Raises OSError."""
+        if not self._claim():
+            return
+        try:
+            self.is_stopping = False
+            self.open()
+            threading.Thread(target=self._serve, name="ownhands-monitor", daemon=True).start()
+        except BaseException:
+            self._end()
+            raise
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serves on this thread until `stop`, or waits for the end if another thread serves. Nothing is polled."""
-        if self._engines:
+        if self._claim():
+            self._serve()
+        else:
             self._over.wait()
-            return
-        self._over.clear()
+
+    def _claim(self) -> bool:
+        """Whether the caller is the one who may serve."""
+        with self._lock:
+            if not self._over.is_set():
+                return False
+            self._over = threading.Event()
+            return True
+
+    def _serve(self) -> None:
         self._serving_thread = threading.get_ident()
         try:
             self._run()
         finally:
-            self.server_close()
-            self.is_stopping, self._engines, self._monitor = False, [], None
-            self._serving_thread = None
-            self._over.set()
+            self._end()
+
+    def _end(self) -> None:
+        self.server_close()
+        self.is_stopping, self._engines, self._monitor = False, [], None
+        self._serving_thread = None
+        self._over.set()
 
     def _run(self) -> None:
         if self.is_stopping:
@@ -140,8 +166,10 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         self.open()
         assert self.socket is not None
         self._was_cut = False
-        engines = [Engine(self._close_turner, max(self.max_threads // self.lane_count, 1), self.max_connections,
-                          self.max_wait, self.daemon_threads, self.clock) for _ in range(self.lane_count)]
+        lanes = self.lane_count
+        connections = min(self.max_connections, max_descriptors() - self.max_threads)
+        engines = [Engine(self._close_turner, max(self.max_threads // lanes, 1), max(connections // lanes, 1),
+                          self.max_wait, self.daemon_threads, self.clock) for _ in range(lanes)]
         self._monitor = monitor = Monitor(engines)
         for engine in engines:
             engine.watch(self.socket.fileno(), Acceptor(self, self.clock), self._caution, is_listener=True)
@@ -149,20 +177,27 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         self._engines = engines
         if self.is_stopping:  # stop was called meanwhile
             self._stop_engines()
+        try:
+            monitor.run(self._is_over(engines))
+        finally:
+            self._report_cut(engines)
+            for engine in engines:
+                engine.close()
+
+    def _is_over(self, engines: list[Engine]) -> Callable[[], bool]:
+        """What the monitor asks: whether all has ended. What outlives `shutdown_timeout` is cut."""
         give_up = math.inf
 
         def is_over() -> bool:
             nonlocal give_up
             if self.is_stopping and give_up == math.inf:
                 give_up = self.clock() + self.shutdown_timeout
-            return all(engine.has_ended for engine in engines) or self.clock() > give_up
+            if self.clock() >= give_up:
+                for engine in engines:
+                    engine.cut()
+            return all(engine.has_ended for engine in engines)
 
-        monitor.run(is_over)
-        for engine in engines:
-            if engine.has_ended:
-                engine.close()
-            else:
-                self._cut(engine)
+        return is_over
 
     @property
     def lane_count(self) -> int:
@@ -172,15 +207,17 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
         return 1 if has_gil() else os.cpu_count() or 1
 
-    def _cut(self, engine: Engine) -> None:
-        """Ends what has outlived `shutdown_timeout`, and says what it was."""
-        self._was_cut = True
+    def _report_cut(self, engines: list[Engine]) -> None:
+        """Says what has outlived `shutdown_timeout`, and ends its connection; its thread is left to itself."""
         frames = sys._current_frames()
-        for ident, turner in engine.turns_away().items():
+        for ident, turner in (away for engine in engines for away in engine.turns_away()):
+            self._was_cut = True
             stack = "".join(traceback.format_stack(frames[ident])) if ident in frames else ""
             log.error("%s did not end in %s s and is cut:\n%s", type(turner).__name__, self.shutdown_timeout, stack)
-        for turner in engine.cut():
-            self._close_turner(turner)
+            try:
+                turner.connection.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+            except (AttributeError, OSError):
+                pass  # it is the listener's, or the client has gone
 
     def stop(self) -> None:
         """Ends serving: idle connections at once, others when they have been answered.
@@ -204,9 +241,9 @@ class HTTPServer(ThreadingMixIn, TCPServer):
 
     def server_close(self) -> None:
         """Closes the listener."""
-        if self.socket is not None:
-            super().server_close()
-            self.socket = None
+        listener, self.socket = self.socket, None
+        if listener is not None:
+            listener.close()
 
     def __enter__(self) -> "HTTPServer":
         self.start()
@@ -217,6 +254,13 @@ class HTTPServer(ThreadingMixIn, TCPServer):
 
     # ---- stages -----------------------------------------------------------------------------------------------------
 
+    def get_request(self) -> tuple[Any, Any]:
+        """Accepts a connection. Raises OSError where there is none, or where the listener was closed meanwhile."""
+        listener = self.socket
+        if listener is None:
+            raise OSError(errno.EBADF, "the listener is closed")
+        return listener.accept()
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """A connection was accepted. ThreadingMixIn starts a thread here; the engine has one already."""
         self.process_request_thread(request, client_address)
@@ -225,32 +269,27 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """ThreadingMixIn's entry: on the thread that will serve, at least the first turn. Nothing is raised."""
         try:
             self.on_connect(request, client_address)
-        except Exception:
+        except (Exception, SystemExit):
             self.handle_error(request, client_address)
             self.shutdown_request(request)
 
     def on_connect(self, connection: Any, client_address: Any = None) -> None:
         """Serves a connection, anything with recv, send and close, on this thread until it is closed or watched."""
-        self._set_blocking(connection)
+        if self.serves_in_turns:
+            set_nonblocking(connection)
         handler = self.finish_request(connection, client_address)
         if not isinstance(handler, ConnectionHandler):
             return self.shutdown_request(connection)  # a socketserver handler: its one turn is over
-        handler.take_turn()
+        if not self.serves_in_turns:
+            set_nonblocking(connection)  # a function has made the handler
+        if threading.get_ident() != self._serving_thread:  # while no thread is free, it is watched at once
+            handler.take_turn()
         self._hand_over(handler)
-
-    def queue_request(self, request: Any, client_address: Any) -> None:
-        """A connection was accepted while no thread is free: it is watched without a first turn."""
-        self._set_blocking(request)
-        self._hand_over(self.finish_request(request, client_address))
 
     def finish_request(self, request: Any, client_address: Any) -> Any:
         """Makes the handler, and gives it, which BaseServer does not."""
         handler: Any = self.RequestHandlerClass
         return handler(request, client_address, self)
-
-    def _set_blocking(self, connection: Any) -> None:
-        if hasattr(connection, "setblocking"):
-            connection.setblocking(not self._serves_in_turns)
 
     def _hand_over(self, handler: ConnectionHandler) -> None:
         """Closes the connection, or watches it, or serves it here where there is nobody to watch it."""
@@ -260,9 +299,9 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         elif self._engines and hasattr(connection, "fileno"):
             current = threading.current_thread()
             engine = current.engine if isinstance(current, EngineThread) else self._engines[0]
-            engine.watch(connection.fileno(), handler, self._caution)
-            if engine is not getattr(current, "engine", None):
-                engine.wake()
+            if not engine.watch(connection.fileno(), handler, self._caution):
+                handler.abandon()
+                self.shutdown_request(connection)
         else:
             self._serve_here(handler)
 
@@ -286,6 +325,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
 
     def _close_turner(self, turner: Any) -> None:
         if isinstance(turner, Acceptor):
-            self.server_close()
-        else:
+            return self.server_close()
+        try:
             self.shutdown_request(turner.connection)
+        except Exception:
+            self.handle_error(turner.connection, turner.client_address)

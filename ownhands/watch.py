@@ -43,7 +43,7 @@ class Caution:
 
     def spend(self, count: int) -> None:
         """A cautious turn; how long it took is not judged, for it has waited for other threads as well."""
-        self.turns -= 1
+        self.turns = max(self.turns - 1, 0)
         self._trusted_since = count
 
 

@@ -1,0 +1,140 @@
+"""Crew: the threads of an engine. Who leads, who is away in a turn, who waits to lead, and the turns that wait for one.
+
+Refuses to know what a leader does, who is ready, and what a turn is.
+"""
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from .watch import Turner, Watch
+
+log = logging.getLogger("ownhands")
+
+FOLLOWER_TIMEOUT = 60.0  # seconds after which an unused thread ends
+
+
+class Crew:
+    """Everything here, and `busy` of each watch, is guarded by `lock`; single looks without it may be out of date.
+
+    A thread leads, or is away in a turn, or follows. Turns wait only while no thread leads.
+    """
+
+    def __init__(self, new_thread: Callable[[str], threading.Thread], max_threads: int) -> None:
+        """`new_thread(name)` gives a thread, not started, that will lead first."""
+        self.lock = threading.Lock()
+        self.max_threads = max_threads
+        self.has_leader = True
+        self.has_ended = False
+        self.threads = 0
+        self.away: set[tuple[int, Watch]] = set()  # turns of threads that do not lead, with the thread's ident
+        self.waiting: deque[tuple[float, Watch]] = deque()  # busy, ready, and no thread for them, since when
+        self._new_thread = new_thread
+        self._idle: list[threading.Lock] = []  # followers, each waiting for its lock
+        self._is_short = False  # the last thread could not be started
+
+    def start_thread(self) -> None:
+        """Raises RuntimeError where the system has no thread left. Under the lock, but for the first."""
+        self.threads += 1
+        try:
+            self._new_thread(f"ownhands-{self.threads}").start()
+        except RuntimeError:
+            self.threads -= 1
+            raise
+
+    def end_thread(self) -> int:
+        """A thread's last act; gives how many are left. At the end the first to go wakes the followers."""
+        with self.lock:
+            self.threads -= 1
+            parked: list[threading.Lock] = []
+            if self.has_ended:
+                parked, self._idle = self._idle, parked
+            left = self.threads
+        for follower in parked:
+            follower.release()
+        return left
+
+    def promote(self) -> None:
+        """Lets another thread lead, an idle one or a new one; if there may be none, nobody leads until a turn ends."""
+        with self.lock:
+            if self._idle:
+                return self._idle.pop().release()
+            self.has_leader = self.threads < self.max_threads
+            if not self.has_leader:
+                return
+            try:
+                self.start_thread()
+                self._is_short = False
+            except RuntimeError as error:
+                self.has_leader = False
+                if not self._is_short:
+                    log.warning("cannot start a thread: %s", error)
+                self._is_short = True  # the monitor tries again
+
+    def follow(self, take: Callable[[Watch], None]) -> bool:
+        """Takes turns that wait for a thread, then waits to lead: True; False if unused for too long, or at the end."""
+        leads = False
+        while True:
+            with self.lock:
+                if self.has_ended:
+                    return False
+                if not self.waiting:
+                    if leads or not self.has_leader:
+                        self.has_leader = True
+                        return True
+                    parked = threading.Lock()
+                    parked.acquire()
+                    self._idle.append(parked)
+                    watch = None
+                else:
+                    if leads:
+                        self.has_leader = leads = False
+                    watch = self.waiting.popleft()[1]
+                    self.away.add((threading.get_ident(), watch))
+            if watch is not None:
+                take(watch)
+            elif self._is_woken(parked):
+                leads = True
+            else:
+                return False
+
+    def _is_woken(self, parked: threading.Lock) -> bool:
+        """Waits to be given leadership; False if that has not happened for too long."""
+        if parked.acquire(timeout=FOLLOWER_TIMEOUT):
+            return True
+        with self.lock:
+            is_unused = parked in self._idle
+            if is_unused:
+                self._idle.remove(parked)
+        return not is_unused
+
+    def leave(self, watch: Watch, ident: int) -> None:
+        """From here on the turn is not the leader's. Several threads may accept at once, so a listener is not busy."""
+        watch.busy = not watch.is_listener
+        self.away.add((ident, watch))
+
+    def stand_in(self) -> bool:
+        """Makes the caller, who is none of the crew, the leader until it calls `promote`; False if there is one."""
+        with self.lock:
+            was_led, self.has_leader = self.has_leader, True
+        return not was_led
+
+    def queue(self, watch: Watch, now: float) -> None:
+        """Has a turn wait for a thread. Called only while standing in."""
+        with self.lock:
+            watch.busy = True
+            self.waiting.append((now, watch))
+
+    def late(self, before: float) -> Watch | None:
+        """One that has waited since `before` or longer, out of the line; None if there is none."""
+        with self.lock:
+            if not self.waiting or self.waiting[0][0] > before:
+                return None
+            watch = self.waiting.popleft()[1]
+            watch.busy = False
+            return watch
+
+    def turns_away(self) -> list[tuple[int, Turner]]:
+        """What the threads that do not lead are at, with the thread's ident. From any thread."""
+        with self.lock:
+            return [(ident, watch.turner) for ident, watch in self.away if watch.turner is not None]
