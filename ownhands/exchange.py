@@ -49,6 +49,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
         self.persistent = True  # whether the connection goes on after the answer
         self.was_refused = False  # whether more may come that nobody reads
         self.lingering = False  # all is said, the client may still be sending and reading
+        self.logs_exchanges = access_log.isEnabledFor(logging.INFO)
         self.deadline = self.clock() + self.head_timeout
 
     # ---- a turn -----------------------------------------------------------------------------------------------------
@@ -324,7 +325,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
     def end_exchange(self, response: Response, size: int) -> None:
         """The answer is out: on to the next request, or to the end of the connection."""
         request, self.exchange, self.answer = self.exchange, None, None
-        if access_log.isEnabledFor(logging.INFO):
+        if self.logs_exchanges:
             self.log_exchange(request, response, size)
         if request is not None:
             request.close()

@@ -54,7 +54,7 @@ class RequestHandler(ExchangeHandler):
         return Response(_error_text(500, ""), 500)
 
     def log_exchange(self, request: Request | None, response: Response, size: int) -> None:
-        """Called once an answer is out, if the logger `ownhands.access` takes INFO; `size` in octets, head and all."""
+        """Called once an answer is out, if `ownhands.access` logged INFO when the connection began; `size` in octets."""
         host = self.client_address[0] if self.client_address else "-"
         line = f"{request.method} {request.target} {request.version}" if request is not None else "-"
         moment = time.strftime("%d/%b/%Y:%H:%M:%S %z")

@@ -75,12 +75,20 @@ class Values(Mapping[str, str]):
 class Fields(Values):
     """Header or trailer fields: names without regard to case; `fields[name]` joins repeats with ", " (RFC 9110 5.3)."""
 
-    __slots__ = ("_is_plain", "_octets")
+    __slots__ = ("is_plain", "octets")
 
-    def __init__(self, pairs: Iterable[Pair] = ()) -> None:
-        super().__init__(pairs)
-        self._octets: bytes | None = None
-        self._is_plain: bool | None = None
+    octets: bytes  # the field lines as they are sent, each with its CRLF
+    is_plain: bool  # whether none of them concerns the server, which then sends `octets` as they are
+
+    def __getattr__(self, name: str) -> Any:
+        """Makes `octets` or `is_plain` when first asked for: a slot that is empty until then costs nothing after."""
+        if name == "octets":
+            self.octets = encode_field_lines(self.pairs)
+        elif name == "is_plain":
+            self.is_plain = SERVER_FIELDS.isdisjoint([each.lower() for each, _ in self.pairs])
+        else:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self, name)
 
     @classmethod
     def from_keywords(cls, keywords: Mapping[str, FieldArgument]) -> "Fields":
@@ -99,20 +107,6 @@ class Fields(Values):
         if not values:
             raise KeyError(name)
         return ", ".join(values)
-
-    @property
-    def octets(self) -> bytes:
-        """The field lines as they are sent, each with its CRLF."""
-        if self._octets is None:
-            self._octets = encode_field_lines(self.pairs)
-        return self._octets
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether none of them concerns the server, which then sends `octets` as they are."""
-        if self._is_plain is None:
-            self._is_plain = SERVER_FIELDS.isdisjoint([name.lower() for name, _ in self.pairs])
-        return self._is_plain
 
     def without(self, *names: str) -> "Fields":
         """All but those of the names, which are in lower case."""

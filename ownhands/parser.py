@@ -28,7 +28,8 @@ _METHOD = rb"(?!CONNECT )[!#$%%&'*+\-.^_`|~0-9A-Za-z]{1,%d}+" % LONGEST_METHOD
 _REQUEST_HEAD = re.compile(rb"(?:\r\n)*+(%b) (%b%b) HTTP/1\.([0-9])((?:\r\n%b)*+)\r\n\r\n"
                            % (_METHOD, _PATH, _QUERY, _FIELD_LINE))
 _FIELD_SECTION = re.compile(rb"(?:\r\n%b)*+" % _FIELD_LINE)
-_CONTROL_LINE = re.compile(rb"\r\n(host|connection|content-length|transfer-encoding|expect):[ \t]*+([^\r]*+)", re.I)
+_CONTROL_LINE = re.compile(  # the look-ahead, being case-sensitive, is quick to pass over all others
+    rb"\r\n(?=[CEHTceht])((?i:host|connection|content-length|transfer-encoding|expect)):[ \t]*+([^\r]*+)")
 _ORIGIN_FORM = re.compile(_PATH + _QUERY)
 _AUTHORITY = re.compile(rb"(%b|%b)(?::([0-9]*+))?+" % (_REG_NAME, _IP_LITERAL))
 _ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?]++)(%b)?(%b)" % (_PATH, _QUERY))
