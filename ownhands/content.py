@@ -274,7 +274,8 @@ class Outgoing:
 class FileOutgoing(Outgoing):
     """A regular file over a plain socket: the system copies it (sendfile), no octet passes through here."""
 
-    def __init__(self, octets: bytes, file: BinaryIO, offset: int, length: int) -> None:
+    def __init__(self, octets: bytes, file: Any, offset: int, length: int) -> None:
+        """`file` has fileno and close."""
         super().__init__(octets, None, file.close)
         self._file, self._offset, self._remaining = file, offset, length
 

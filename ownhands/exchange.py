@@ -14,6 +14,7 @@ from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, fr
 from .limits import Limits
 from .messages import FieldArgument, Fields, HTTPError, Request, Response, as_response
 from .parser import Control, HeadLimits, ProtocolError, RequestHead, encode_status_line, parse_request_head
+from .representation import answer_with
 
 access_log = logging.getLogger("ownhands.access")
 LAST_RESORT = Response("500 Internal Server Error\n", 500)  # where on_error fails too
@@ -248,7 +249,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
         """What `on_request` says, or what `on_error` says of its error."""
         try:
             answer = self.on_request(request)
-            return answer if type(answer) is Response else as_response(answer)
+            return answer if type(answer) is Response else answer_with(request, answer)
         except (Exception, SystemExit) as error:
             return self.error_response(request, error)
 

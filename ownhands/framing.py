@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any
 
 from .content import ContentError, FileOutgoing, Outgoing, as_given, exactly, in_chunks, read_pieces
+from .fileslice import FileSlice
 from .messages import Fields, Response
 from .parser import STATUS_LINES, encode_date, encode_status_line
 from .version import __version__
@@ -107,6 +108,8 @@ def _outgoing(head: bytes, content: Any, length: int | None, is_10: bool, connec
     if isinstance(content, bytes):
         return Outgoing(head + content) if len(content) <= SMALL_SIZE else Outgoing(head, iter((content,)))
     close = _closer(content)
+    if isinstance(content, FileSlice) and type(connection) is socket.socket and hasattr(os, "sendfile"):
+        return FileOutgoing(head, content, content.offset, content.length)
     if hasattr(content, "read"):
         if (length is not None and type(connection) is socket.socket and hasattr(os, "sendfile")
                 and _descriptor(content) is not None):
@@ -132,6 +135,8 @@ def _length_of(content: Any) -> int | None:
     """Octets of the content, None where only its end will tell."""
     if isinstance(content, bytes):
         return len(content)
+    if isinstance(content, FileSlice):
+        return content.length
     if not hasattr(content, "read"):
         return None
     descriptor = _descriptor(content)

@@ -351,6 +351,14 @@ class Response:
             raise ValueError(f"a redirect has a status from 300 to 399, not {status}")
         return cls(b"", status, location=location, **fields)
 
+    @staticmethod
+    def file(path: Any, /, *, download: bool | str = False, **fields: FieldArgument) -> "Response":
+        """A file, with ranges and conditions; its name decides the media type. Raises OSError, HTTPError(404).
+
+        `download` makes a browser save it: under its name, or the one that is given."""
+        from .representation import FileResponse  # a Response, so it stands above this module
+        return FileResponse(path, download=download, **fields)
+
     def __repr__(self) -> str:
         return f"<Response {self.status} {REASONS.get(self.status, '')}>"
 

@@ -1,0 +1,81 @@
+"""Content codings: which of them a client takes, and gzip made on the fly, kept within bounds.
+
+Refuses to know files and fields other than Accept-Encoding.
+"""
+import re
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+IDENTITY = "identity"
+SUFFIXES = {"br": ".br", "gzip": ".gz"}  # of the file beside the file, the better coding first
+GZIP_LEVEL = 6
+GZIP_CACHE_SIZE = 4 << 20  # octets of compressed content kept, in all
+
+_MEMBER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]*;[ \t]*q=([01](?:\.[0-9]{0,3})?))?", re.I)
+
+
+def parse_qualities(value: str) -> dict[str, float]:
+    """Names in lower case and their q-values (RFC 9110 12.4.2); a malformed member counts as not there."""
+    found = {}
+    for member in value.split(","):
+        match = _MEMBER.fullmatch(member.strip(" \t"))
+        if match is not None:
+            found[match[1].lower()] = min(float(match[2] or 1), 1.0) if match[2] is not None else 1.0
+    return found
+
+
+def acceptable_codings(value: str | None) -> list[str]:
+    """Of br, gzip and identity those that Accept-Encoding takes, the best first (RFC 9110 12.5.3).
+
+    Without the field only identity, which is also the last resort where nothing else remains and it is not refused.
+    """
+    if value is None:
+        return [IDENTITY]
+    qualities = parse_qualities(value)
+    if "x-gzip" in qualities:  # RFC 9110 8.4.1.3: equivalent to gzip
+        qualities.setdefault("gzip", qualities["x-gzip"])
+    others = qualities.get("*")
+    ranked = [(qualities.get(coding, others or 0.0), coding) for coding in SUFFIXES]
+    ranked.append((qualities.get(IDENTITY, 0.0005 if others is None else others), IDENTITY))  # taken, but last
+    ranked.sort(key=lambda each: -each[0])  # stable: of equals the better coding
+    return [coding for quality, coding in ranked if quality > 0]
+
+
+def gzip(octets: bytes, level: int = GZIP_LEVEL) -> bytes:
+    """The octets in gzip coding; the same octets give the same result, for there is no time in it."""
+    compressor = zlib.compressobj(level, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    return compressor.compress(octets) + compressor.flush()
+
+
+class GzipCache:
+    """What was compressed lately, so that it need not be again. From any thread; the lock is not held meanwhile."""
+
+    def __init__(self, max_size: int = GZIP_CACHE_SIZE) -> None:
+        self.max_size = max_size
+        self.size = 0
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[Hashable, bytes | None] = OrderedDict()
+
+    def get(self, key: Hashable, read: Callable[[], bytes]) -> bytes | None:
+        """The content of `key` compressed, `read` giving it plain; None where that saves less than a tenth."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key]
+        plain = read()
+        packed: bytes | None = gzip(plain)
+        if packed is not None and len(packed) > len(plain) * 0.9:
+            packed = None
+        with self._lock:
+            if key not in self._entries:
+                self._entries[key] = packed
+                self.size += _cost(packed)
+            while self.size > self.max_size:
+                self.size -= _cost(self._entries.popitem(last=False)[1])
+        return packed
+
+
+def _cost(packed: bytes | None) -> int:
+    return 500 + len(packed or b"")  # with its key

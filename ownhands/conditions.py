@@ -1,0 +1,166 @@
+"""Which answer a conditional request gets, and which octets a range request: RFC 9110 13 and 14.
+
+Pure functions of field values. Refuses to know files, handlers and how an answer is made.
+"""
+import re
+from collections.abc import Mapping
+from time import gmtime
+
+Range = tuple[int, int]  # the first octet, and the one behind the last
+
+MAX_RANGES = 32  # in one request; more are an attack or a mistake
+NEAR = 128  # octets; ranges no farther apart than what a part costs are sent as one
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH, _TIME = "(?P<month>" + "|".join(_MONTHS) + ")", "(?P<time>[0-9]{2}:[0-9]{2}:[0-9]{2})"
+_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_LONG_DAY = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
+# RFC 9110 5.6.7: IMF-fixdate, and the two obsolete forms that must still be understood.
+_DATES = [re.compile(pattern) for pattern in (
+    f"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT",
+    f"{_LONG_DAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT",
+    f"{_DAY} {_MONTH} (?P<day>[ 0-9][0-9]) {_TIME} (?P<year>[0-9]{{4}})")]
+_TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
+_TAGS = re.compile(rf"[ \t,]*+{_TAG}(?:[ \t]*+(?:,[ \t]*+)++{_TAG})*+[ \t,]*+")
+_ONE_TAG = re.compile(_TAG)
+_RANGES = re.compile(r"[ \t]*bytes[ \t]*=([-0-9, \t]+)", re.I)
+_ONE_RANGE = re.compile(r"([0-9]*)-([0-9]*)")
+_MAX_DIGITS = 18
+
+
+def parse_date(value: str, now: float | None = None) -> int | None:
+    """An HTTP-date as seconds since the epoch, in any of its three forms; None for what is none of them.
+
+    `now` decides the century of a year of two digits: it is not more than 50 years ahead (RFC 9110 5.6.7).
+    """
+    match = next((found for found in (form.fullmatch(value) for form in _DATES) if found), None)
+    if match is None:
+        return None
+    hour, minute, second = map(int, match["time"].split(":"))
+    year, month, day = int(match["year"]), _MONTHS.index(match["month"]) + 1, int(match["day"])
+    if len(match["year"]) == 2:
+        this_year = gmtime(now).tm_year
+        year += this_year // 100 * 100
+        year -= 100 if year > this_year + 50 else 0
+    moment = _days(year, month, day) * 86400 + hour * 3600 + minute * 60 + min(second, 59)  # 60 is a leap second
+    try:
+        is_real = gmtime(moment)[:5] == (year, month, day, hour, minute) and second <= 60
+    except (OverflowError, OSError, ValueError):
+        return None
+    return moment if is_real else None
+
+
+def _days(year: int, month: int, day: int) -> int:
+    """Days since 1970-01-01 in the Gregorian calendar; years are counted from March, so that leap days end them."""
+    year, month = (year - 1, month + 9) if month <= 2 else (year, month - 3)
+    return 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719469
+
+
+# ---- conditions -----------------------------------------------------------------------------------------------------
+
+def names_tag(value: str, etag: str | None, is_strong: bool) -> bool:
+    """Whether If-Match or If-None-Match names the entity tag; None stands for a resource that does not exist.
+
+    Strong comparison wants both strong and the same, weak one does not look at W/ (RFC 9110 8.8.3.2). A list that is
+    malformed names nothing.
+    """
+    if etag is None:
+        return False
+    if value.strip(" \t") == "*":
+        return True
+    if not _TAGS.fullmatch(value):
+        return False
+    tags = _ONE_TAG.findall(value)
+    if is_strong:
+        return not etag.startswith("W/") and etag in tags
+    return etag.removeprefix("W/") in [tag.removeprefix("W/") for tag in tags]
+
+
+def evaluate(method: str, fields: Mapping[str, str], etag: str | None, modified: int | None) -> int | None:
+    """304, 412, or None to go on: the preconditions in the order of RFC 9110 13.2.2.
+
+    `etag` as it is sent, None where nothing exists; `modified` in seconds since the epoch, None if there is no date.
+    """
+    is_read = method in ("GET", "HEAD")
+    if (value := fields.get("If-Match")) is not None:
+        if not names_tag(value, etag, is_strong=True):
+            return 412
+    elif _is_older(fields.get("If-Unmodified-Since"), modified) is True:
+        return 412
+    if (value := fields.get("If-None-Match")) is not None:
+        if names_tag(value, etag, is_strong=False):
+            return 304 if is_read else 412
+    elif is_read and _is_older(fields.get("If-Modified-Since"), modified) is False:
+        return 304
+    return None
+
+
+def _is_older(value: str | None, modified: int | None) -> bool | None:
+    """Whether the date is before the last modification; None where either is missing, or is no date."""
+    moment = None if value is None or modified is None else parse_date(value)
+    return None if moment is None or modified is None else moment < modified
+
+
+def range_applies(value: str | None, etag: str | None, modified: int | None, now: float) -> bool:
+    """Whether If-Range, if it is there, lets Range count (RFC 9110 13.1.5): only what is strong identifies octets."""
+    if value is None:
+        return True
+    if value.startswith(('"', "W/")):
+        return value == etag and not value.startswith("W/")
+    # 8.8.2.2: within a second that is not over the file may change again, and its date stay the same.
+    return modified is not None and modified < int(now) and parse_date(value) == modified
+
+
+# ---- ranges ---------------------------------------------------------------------------------------------------------
+
+def parse_ranges(value: str, size: int, max_ranges: int = MAX_RANGES) -> list[Range] | None:
+    """The ranges that Range asks for of `size` octets, in its order, those that touch made one.
+
+    An empty list: none can be satisfied, or there are too many, 416. None: the field is to be ignored, for its unit
+    is unknown, it is malformed (RFC 9110 14.2), or the end of nothing is asked for, which 206 cannot express.
+    """
+    match = _RANGES.fullmatch(value)
+    if match is None:
+        return None
+    members = [member.strip(" \t") for member in match[1].split(",")]
+    found = [_ONE_RANGE.fullmatch(member) for member in members if member]
+    if not found or not all(each is not None and _is_range(each[1], each[2]) for each in found):
+        return None
+    if len(found) > max_ranges:
+        return []
+    limits = [_limits(each[1], each[2], size) for each in found if each is not None]
+    if not size and any(each is not None and not each[1] and each[2].strip("0") for each in found):
+        return None
+    return _coalesce([each for each in limits if each[0] < each[1]])
+
+
+def _is_range(first: str, last: str) -> bool:
+    """RFC 9110 14.1.1: one number is given at least, and the last octet is not before the first."""
+    return bool(first or last) and not (first and last and _number(last) < _number(first))
+
+
+def _limits(first: str, last: str, size: int) -> Range:
+    if not first:
+        return max(size - _number(last), 0), size
+    return _number(first), min(_number(last) + 1, size) if last else size
+
+
+def _number(digits: str) -> int:
+    """Never an error: what is beyond any file's size is as good as the largest."""
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) <= _MAX_DIGITS else 10**_MAX_DIGITS
+
+
+def _coalesce(ranges: list[Range]) -> list[Range]:
+    """Ranges that overlap or nearly touch become one, where the first of them stood (RFC 9110 15.3.7.2)."""
+    merged: list[Range] = []
+    for first, end in ranges:
+        near = [each for each in merged if first <= each[1] + NEAR and each[0] <= end + NEAR]
+        if not near:
+            merged.append((first, end))
+            continue
+        place = merged.index(near[0])
+        union = min(first, *(each[0] for each in near)), max(end, *(each[1] for each in near))
+        merged = [each for each in merged[:place] if each not in near] + [union] + [
+            each for each in merged[place:] if each not in near]
+    return merged

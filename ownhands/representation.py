@@ -1,0 +1,186 @@
+"""A file as an answer: its fields, and what a conditional or range request gets of it.
+
+Refuses to know folders and handlers: what may be sent is decided before.
+"""
+import errno
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any
+
+from . import mediatypes
+from .conditions import MAX_RANGES, Range, evaluate, parse_date, parse_ranges, range_applies
+from .fileslice import FileSlice
+from .messages import FieldArgument, Fields, HTTPError, Request, Response, as_response
+from .parser import Pair, encode_date
+
+FRESH = 0.02  # seconds; a file system's clock ticks this often
+# RFC 9110 15.4.5: what 304 does not repeat, since it describes a content that the client has.
+_DESCRIBING = ("content-type", "content-encoding", "content-language", "content-length", "content-disposition",
+               "last-modified", "accept-ranges", "x-content-type-options")
+
+
+class FileResponse(Response):
+    """A file, opened when this is made; the request's conditions and ranges are looked at when it is sent."""
+
+    __slots__ = ()
+
+    def __init__(self, path: str | os.PathLike[str], /, *, download: bool | str = False,
+                 **fields: FieldArgument) -> None:
+        """See `Response.file`."""
+        content, status = open_file(path)
+        name = download if isinstance(download, str) else PurePath(path).name
+        defaults: dict[str, FieldArgument] = {"content_type": mediatypes.guess(PurePath(path).name)}
+        if download is not False:
+            defaults["content_disposition"] = mediatypes.disposition("attachment", name)
+        super().__init__(content, 200, **defaults | fields)
+        now = time.time()
+        self.fields = Fields(self.fields.pairs + describe_file(etag_of(status, now), modified_of(status, now)).pairs)
+
+
+def answer_with(request: Request, answer: Any) -> Response:
+    """What a hook has returned as the answer to a request; raises TypeError where it is none, HTTPError(412, 416)."""
+    response = as_response(answer)
+    return select(request, response) if isinstance(response, FileResponse) else response
+
+
+def open_file(path: str | os.PathLike[str]) -> tuple[FileSlice, os.stat_result]:
+    """Opens a regular file; raises HTTPError(404) where there is none, OSError where it cannot be read."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  no Path is needed
+            raise FileNotFoundError(errno.ENOENT, "not a file")
+        content = FileSlice(os.open(path, flags), 0, 0)
+    except (FileNotFoundError, NotADirectoryError):
+        raise HTTPError(404, "there is no such file") from None
+    status = os.fstat(content.fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise HTTPError(404, "there is no such file")
+    content.length = status.st_size
+    return content, status
+
+
+# ---- fields ---------------------------------------------------------------------------------------------------------
+
+def etag_of(status: os.stat_result, now: float, variant: str = "") -> str:
+    """The entity tag of a file that is read as it is, or of a `variant` made of it.
+
+    Strong, for a write changes the time and a replacement the inode; but weak while the system's clock could still
+    give a second write the same time.
+    """
+    weak = "W/" if 0 <= now - status.st_mtime < FRESH else ""
+    return f'{weak}"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}{variant}"'
+
+
+def modified_of(status: os.stat_result, now: float) -> int:
+    """The time of the last modification in whole seconds, never later than the answer's Date (RFC 9110 8.8.2.1)."""
+    return int(min(max(status.st_mtime, 0), now))
+
+
+@lru_cache(maxsize=1024)
+def describe_file(etag: str, modified: int, media_type: str = "", coding: str = "",
+                  others: tuple[Pair, ...] = ()) -> Fields:
+    """The fields of a whole file. Remembered, since encoding them is a good part of sending a small one."""
+    pairs = [("ETag", etag), ("Last-Modified", encode_date(modified)), ("Accept-Ranges", "bytes"),
+             ("X-Content-Type-Options", "nosniff")]
+    if media_type:
+        pairs.insert(0, ("Content-Type", media_type))
+    if coding:
+        pairs.append(("Content-Encoding", coding))
+    return Fields((*pairs, *others))
+
+
+def with_fields(content: Any, status: int, fields: Fields) -> Response:
+    """A response whose fields are made already."""
+    response = Response(content, status)
+    response.fields = fields
+    return response
+
+
+# ---- what a request gets --------------------------------------------------------------------------------------------
+
+def select(request: Request, response: Response, max_ranges: int = MAX_RANGES) -> Response:
+    """The response to a GET or HEAD, with validators and a FileSlice or octets as content, or what takes its place.
+
+    That is 304 or 206; raises HTTPError(412 or 416). What is not sent of the content is closed.
+    """
+    asked, fields = request.fields, response.fields
+    if response.status != 200 or request.method not in ("GET", "HEAD"):
+        return response
+    etag, modified = fields.get("ETag"), parse_date(fields.get("Last-Modified", ""))
+    status = evaluate(request.method, asked, etag or "", modified)
+    if status is not None:
+        close(response)
+        if status == 304:
+            return with_fields(b"", 304, fields.without(*_DESCRIBING))
+        raise HTTPError(412, "the file is another one by now")
+    wanted = asked.get("Range") if request.method == "GET" else None  # RFC 9110 14.2: defined for GET only
+    if wanted is None or not range_applies(asked.get("If-Range"), etag, modified, time.time()):
+        return response
+    return select_ranges(response, wanted, max_ranges)
+
+
+def select_ranges(response: Response, wanted: str, max_ranges: int) -> Response:
+    """206 with one range or several, the response itself where Range is to be ignored; raises HTTPError(416)."""
+    content: Any = response.content
+    size = content.length if isinstance(content, FileSlice) else len(content)
+    ranges = parse_ranges(wanted, size, max_ranges)
+    if ranges is None:
+        return response
+    if not ranges:
+        close(response)
+        raise HTTPError(416, "there are no such octets, or too many ranges", content_range=f"bytes */{size}")
+    if len(ranges) > 1:
+        return select_parts(response, ranges, size)
+    first, end = ranges[0]
+    fields = Fields((*response.fields.pairs, ("Content-Range", f"bytes {first}-{end - 1}/{size}")))
+    if isinstance(content, FileSlice):
+        content.offset, content.length = content.offset + first, end - first
+    else:
+        content = content[first:end]
+    return with_fields(content, 206, fields)
+
+
+def select_parts(response: Response, ranges: Sequence[Range], size: int) -> Response:
+    """206 with several ranges as multipart/byteranges (RFC 9110 14.6)."""
+    parts = Parts(response.content, response.fields.get("Content-Type", ""), ranges, size)
+    fields = response.fields.without("content-type")
+    return with_fields(parts, 206, Fields((
+        ("Content-Type", f"multipart/byteranges; boundary={parts.boundary}"), *fields.pairs,
+        ("Content-Length", str(parts.length)))))
+
+
+class Parts:
+    """Several ranges of a content, each a part with a head of its own."""
+
+    def __init__(self, content: Any, media_type: str, ranges: Sequence[Range], size: int) -> None:
+        self.content, self.ranges = content, ranges
+        self.boundary = secrets.token_hex(16)
+        start = f"\r\n--{self.boundary}\r\n" + (f"Content-Type: {media_type}\r\n" if media_type else "")
+        self.heads = [f"{start}Content-Range: bytes {first}-{end - 1}/{size}\r\n\r\n".encode()
+                      for first, end in ranges]
+        self.tail = f"\r\n--{self.boundary}--\r\n".encode()
+        self.length = sum(map(len, self.heads)) + sum(end - first for first, end in ranges) + len(self.tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for head, (first, end) in zip(self.heads, self.ranges, strict=True):
+            yield head
+            if isinstance(self.content, FileSlice):
+                yield from self.content.pieces(self.content.offset + first, end - first)
+            else:
+                yield self.content[first:end]
+        yield self.tail
+
+    def close(self) -> None:
+        if isinstance(self.content, FileSlice):
+            self.content.close()
+
+
+def close(response: Response) -> None:
+    """Gives back what the content holds."""
+    if isinstance(response.content, FileSlice):
+        response.content.close()
