@@ -41,6 +41,7 @@ SEEDS = [
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"5;a=b;c=\"d\\\"\"\r\nhello\r\n0\r\nX-A: b\r\n\r\n",
+    b"PUT /leave HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\nHost: a\r\n\r\n",
     b"PUT /refuse HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     b"0a;x\r\n0123456789\r\n1\r\na\r\n000\r\nA: b\r\nC:\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -118,7 +119,7 @@ def decode_all(pieces: list[Any]) -> Any:
 # ---- exchanges ------------------------------------------------------------------------------------------------------
 
 class Echo(RequestHandler):
-    """Echoes, refuses what is sent to /refuse, and notes the methods of what it has answered."""
+    """Echoes, refuses what goes to /refuse, does not read what goes to /leave; notes the methods of all answers."""
 
     max_content_size, max_memory_size, max_head_size, max_fields = 4000, 100, 2000, 20
 
@@ -132,6 +133,8 @@ class Echo(RequestHandler):
         return None
 
     def on_request(self, request: Request) -> Response:
+        if request.path == "/leave":
+            return Response(b"", 202)
         content = request.content
         request.query, request.cookies, request.url, request.trailers, request.fields.get("Content-Type")
         return Response(content, x_method=request.method, x_trailers=[name for name, _ in request.trailers.pairs])
@@ -175,8 +178,16 @@ def exchange(handler: Any, pieces: list[Any]) -> list[tuple[int, bytes]]:
 def fuzz_exchange(data: bytes) -> None:
     size, octets = (data[0] & 0x3F) + 1 if data else 1, data[1:]
     whole = exchange(Echo, [octets])
-    assert whole == exchange(Echo, in_pieces(octets, size))
-    exchange(Streaming, in_pieces(octets, size))
+    check_same(whole, exchange(Echo, in_pieces(octets, size)))
+    check_same(whole, exchange(Streaming, in_pieces(octets, size)))
+
+
+def check_same(some: list[tuple[int, bytes]], others: list[tuple[int, bytes]]) -> None:
+    """The answers are the same, but the connection may end where content was left: it depends on what had come."""
+    for one, other in zip(some, others, strict=False):
+        assert one == other, (some, others)
+    shorter = min(some, others, key=len)
+    assert len(some) == len(others) or (shorter and shorter[-1][0] != 200), (some, others)
 
 
 def main() -> None:
