@@ -1,0 +1,298 @@
+"""The hooks of RequestHandler: what a method's answer may be, what a missing method and an error look like."""
+import unittest
+
+from nose2.tools import params
+
+from ownhands import HTTPError, HTTPServer, ProtocolError, RequestHandler, Response
+from ownhands.testing import MockClient, MockConnection, Reply, fails, parse_replies
+
+from .turns import GET, GET_CLOSE, Session, post
+
+
+def answer_of(handler, method: str = "GET", **options) -> Reply:
+    return MockClient(HTTPServer(handler=handler))("/", method=method, **options)
+
+
+class Pages(RequestHandler):
+    """GET and POST."""
+
+    def do_GET(self, request):
+        return Response("a page", etag='"1"')
+
+    def do_POST(self, request):
+        return Response(request.content)
+
+
+class Dispatch(unittest.TestCase):
+    @params(
+        ("GET", 200, b"a page"),
+        ("POST", 200, b""),
+        ("HEAD", 200, b""),
+        ("OPTIONS", 204, b""),
+        ("DELETE", 405, b"405 Method Not Allowed: DELETE is not for this resource\n"),
+        ("TRACE", 405, b"405 Method Not Allowed: TRACE is not for this resource\n"),
+        ("FROB", 501, b"501 Not Implemented: the method is not known here\n"),
+        ("get", 501, b"501 Not Implemented: the method is not known here\n"),  # RFC 9110 9.1: case matters
+    )
+    def test_method(self, method, status, content):
+        reply = answer_of(Pages, method)
+        self.assertEqual((reply.status, reply.content), (status, content))
+
+    @params("DELETE", "TRACE", "OPTIONS")
+    def test_allow_lists_what_the_class_defines(self, method):
+        self.assertEqual(answer_of(Pages, method).fields["Allow"], "GET, HEAD, OPTIONS, POST")
+
+    def test_head_has_the_fields_of_get(self):
+        head, get = answer_of(Pages, "HEAD").fields, answer_of(Pages).fields
+        for name in ("Content-Length", "Content-Type", "ETag"):
+            self.assertEqual(head[name], get[name])
+
+    def test_a_class_may_have_its_own_head_and_options(self):
+        class Own(Pages):
+            def do_HEAD(self, request):
+                return Response(b"", etag='"head"')
+
+            def do_OPTIONS(self, request):
+                return "what you like"
+
+        self.assertEqual(answer_of(Own, "HEAD").fields["ETag"], '"head"')
+        self.assertEqual(answer_of(Own, "OPTIONS").content, b"what you like")
+
+    def test_no_head_without_get(self):
+        class PostOnly(RequestHandler):
+            def do_POST(self, request):
+                return ""
+
+        reply = answer_of(PostOnly, "HEAD")
+        self.assertEqual((reply.status, reply.fields["Allow"]), (405, "OPTIONS, POST"))
+
+    def test_options_of_the_whole_server(self):
+        reply = MockClient(HTTPServer(handler=Pages))("*", method="OPTIONS")
+        self.assertEqual((reply.status, reply.fields["Allow"]), (204, "GET, HEAD, OPTIONS, POST"))
+
+    def test_connect_opens_no_tunnel(self):
+        reply = MockClient(HTTPServer(handler=Pages))("a.example:443", method="CONNECT")
+        self.assertEqual((reply.status, reply.fields["Allow"]), (405, "GET, HEAD, OPTIONS, POST"))
+
+    @params("GET", "POST", "DELETE", "FROB")
+    def test_a_server_without_a_handler_says_hello(self, method):
+        reply = answer_of(RequestHandler, method)
+        self.assertEqual((reply.status, reply.content), (200, b"Hi there!\n"))
+        self.assertEqual(reply.fields["Content-Type"], "text/plain")
+        self.assertRegex(reply.fields["Server"], r"^OwnHands/\d")
+
+    def test_hello_does_not_connect(self):
+        reply = MockClient(HTTPServer())("a.example:443", method="CONNECT")
+        self.assertEqual((reply.status, reply.fields["Allow"]), (405, ""))
+
+    def test_on_request_may_be_replaced(self):
+        class Router(RequestHandler):
+            def on_request(self, request):
+                return f"{request.method} {request.path}"
+
+        self.assertEqual(MockClient(HTTPServer(handler=Router))("/x", method="FROB").content, b"FROB /x")
+
+
+class Answers(unittest.TestCase):
+    @params(
+        ("text", b"text", "text/plain; charset=utf-8"),
+        ("caf\xe9", b"caf\xc3\xa9", "text/plain; charset=utf-8"),
+        (b"octets", b"octets", None),
+        (Response("made", content_type="text/x"), b"made", "text/x"),
+        (Response([b"pie", b"", b"ces"]), b"pieces", None),
+    )
+    def test_what_a_method_may_return(self, answer, content, media_type):
+        class Any(RequestHandler):
+            def do_GET(self, request):
+                return answer
+
+        reply = answer_of(Any)
+        self.assertEqual((reply.status, reply.content, reply.fields.get("Content-Type")), (200, content, media_type))
+
+    @params(None, 7, [b"list"], {"a": 1}, Response)
+    def test_what_it_may_not(self, answer):
+        class Wrong(RequestHandler):
+            def do_GET(self, request):
+                return answer
+
+        with self.assertLogs("ownhands", "ERROR") as logs:
+            self.assertEqual(answer_of(Wrong).status, 500)
+        self.assertEqual(len(logs.records), 1)
+        self.assertIs(logs.records[0].exc_info[0], TypeError)
+
+
+class Failing(RequestHandler):
+    """Raises what a test has put here, in do_GET or in on_head."""
+
+    error: BaseException = ValueError("the secret")
+    fails_in_head = False
+
+    def on_head(self, request):
+        if self.fails_in_head:
+            raise self.error
+
+    def do_GET(self, request):
+        raise self.error
+
+    do_POST = do_GET
+
+
+class Errors(unittest.TestCase):
+    @params(
+        (HTTPError(404), b"404 Not Found\n"),
+        (HTTPError(404, "no such thing"), b"404 Not Found: no such thing\n"),
+        (HTTPError(499, "odd"), b"499 Error: odd\n"),
+        (ProtocolError(422, "no such form"), b"422 Unprocessable Content: no such form\n"),
+    )
+    def test_an_error_that_is_an_answer(self, error, content):
+        for fails_in_head in (False, True):
+            with self.assertNoLogs("ownhands", "ERROR"):
+                reply = MockClient(HTTPServer(handler=Failing, error=error, fails_in_head=fails_in_head))()
+            self.assertEqual((reply.status, reply.content), (error.status, content))
+
+    def test_its_fields_take_the_place_of_ours(self):
+        class Refusing(RequestHandler):
+            def do_GET(self, request):
+                raise HTTPError(401, "<b>who?</b>", content_type="text/html", www_authenticate=["Basic", "Digest"])
+
+        fields = answer_of(Refusing).fields
+        self.assertEqual(fields.get_all("Content-Type"), ["text/html"])
+        self.assertEqual(fields.get_all("WWW-Authenticate"), ["Basic", "Digest"])
+
+    @params("transfer_encoding", "content_length", "connection")
+    def test_its_fields_never_frame_the_answer(self, field):
+        class Framing(RequestHandler):
+            def do_GET(self, request):
+                raise HTTPError(400, "x", **{field: {"content_length": "3"}.get(field, "chunked")})
+
+        session = Session(Framing)
+        with self.assertLogs("ownhands") if field == "content_length" else self.assertNoLogs("ownhands"):
+            session.send(GET + GET)
+        first, second = session.replies()
+        self.assertEqual(first.status, second.status)
+        self.assertNotIn("Transfer-Encoding", first.fields)
+
+    @params(ValueError, OSError, ConnectionResetError, BlockingIOError, SystemExit, RecursionError)
+    def test_any_other_is_500_and_one_log_record_with_the_traceback(self, kind):
+        for fails_in_head in (False, True):
+            server = HTTPServer(handler=Failing, error=kind("the secret"), fails_in_head=fails_in_head)
+            connection = MockConnection(GET + GET_CLOSE)
+            with self.assertLogs("ownhands", "DEBUG") as logs:
+                server.on_connect(connection, None)
+            records = [record for record in logs.records if record.name == "ownhands"]
+            first, second = parse_replies(connection.sent)
+            self.assertEqual((first.status, first.content), (500, b"500 Internal Server Error\n"))
+            self.assertEqual(second.status, 500)  # the connection goes on
+            self.assertEqual([record.levelname for record in records], ["ERROR", "ERROR"])
+            self.assertIs(records[0].exc_info[0], kind)
+            self.assertNotIn(b"secret", connection.sent)
+
+    def test_one_that_means_the_thread_costs_the_connection_only(self):
+        class Cancelled(BaseException):
+            pass
+
+        session = Session(Failing, error=Cancelled())
+        with self.assertLogs("ownhands", "ERROR") as logs:
+            session.send(GET)
+        self.assertIs(logs.records[0].exc_info[0], Cancelled)
+        self.assertTrue(session.is_over)
+
+    def test_the_keyboard_means_the_program(self):
+        with self.assertLogs("ownhands", "ERROR"), self.assertRaises(KeyboardInterrupt):
+            Session(Failing, error=KeyboardInterrupt()).send(GET)
+
+    def test_on_error_says_what_an_error_looks_like(self):
+        class Styled(Failing):
+            def on_error(self, request, error):
+                return Response.html(f"<h1>{type(error).__name__} at {request and request.path}</h1>",
+                                     getattr(error, "status", 500))
+
+        server = HTTPServer(handler=Styled)
+        connection = MockConnection(GET + b"GET / HTTP/1.1\r\n\r\n")
+        with self.assertLogs("ownhands", "ERROR"):
+            server.on_connect(connection, None)
+        self.assertEqual([(reply.status, reply.content) for reply in parse_replies(connection.sent)],
+                         [(500, b"<h1>ValueError at /</h1>"), (400, b"<h1>ProtocolError at None</h1>")])
+
+    @params(None, 7, ValueError("on_error fails"), HTTPError(404), SystemExit(),
+            Response(b"wrong", content_length="3"), Response([1]), Response(["text"]))
+    def test_an_on_error_that_fails_is_answered_all_the_same(self, outcome):
+        class Broken(Failing):
+            def on_error(self, request, error):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                return outcome
+
+        for octets in (GET_CLOSE, b"GET / HTTP/9.1\r\n\r\n"):
+            connection = MockConnection(octets)
+            with self.assertLogs("ownhands", "ERROR"):
+                HTTPServer(handler=Broken).on_connect(connection, None)
+            reply, = parse_replies(connection.sent)
+            self.assertEqual((reply.status, reply.content), (500, b"500 Internal Server Error\n"))
+
+    def test_nothing_that_is_raised_leaves_a_turn(self):
+        class Broken(RequestHandler):
+            def log_exchange(self, request, response, size):
+                raise ValueError("the log is full")
+
+            def finish(self):
+                super().finish()
+                raise ValueError("no end")
+
+        with self.assertLogs("ownhands", "INFO") as logs:
+            session = Session(Broken)
+            session.send(GET)
+        self.assertTrue(session.is_over)
+        self.assertEqual([str(record.exc_info[1]) for record in logs.records], ["the log is full", "no end"])
+
+
+class ClientsThatLeave(unittest.TestCase):
+    @params(
+        (b"", ConnectionResetError()),
+        (GET[:10], ConnectionResetError()),
+        (post(b"Content-Length: 9", body=b"abc"), ConnectionResetError()),
+        (GET, BrokenPipeError()),
+        (GET, TimeoutError()),
+    )
+    def test_one_debug_line(self, octets, error):
+        with self.assertLogs("ownhands", "DEBUG") as logs:
+            connection = MockConnection(fails(octets, len(octets), error))
+            HTTPServer(handler=Pages).on_connect(connection, ("192.0.2.7", 1))
+        logs.records[:] = [record for record in logs.records if record.name == "ownhands"]
+        self.assertEqual([record.levelname for record in logs.records], ["DEBUG"])
+        self.assertIn("192.0.2.7", logs.records[0].getMessage())
+        self.assertIsNone(logs.records[0].exc_info)
+
+    @params(0, 1, 100, 1000)
+    def test_in_the_answer(self, after):
+        class Large(RequestHandler):
+            def do_GET(self, request):
+                return Response(b"x" * 100_000)
+
+        connection = MockConnection(GET, fail_after=after)
+        with self.assertLogs("ownhands", "DEBUG") as logs:
+            HTTPServer(handler=Large).on_connect(connection, None)
+        self.assertEqual([record.levelname for record in logs.records], ["DEBUG"])
+        self.assertTrue(connection.is_closed)
+
+    def test_an_end_between_requests_is_not_worth_a_line(self):
+        connection = MockConnection(GET)
+        with self.assertLogs("ownhands", "DEBUG") as logs:
+            HTTPServer(handler=Pages).on_connect(connection, None)
+        self.assertEqual([record.name for record in logs.records], ["ownhands.access"])
+        self.assertEqual(len(parse_replies(connection.sent)), 1)
+
+
+class AccessLog(unittest.TestCase):
+    def test_a_line_for_each_answer(self):
+        with self.assertLogs("ownhands.access", "INFO") as logs:
+            session = Session(Pages)
+            session.send(GET, b"GET / HTTP/1.1\r\n\r\n")
+        good, bad = [record.getMessage() for record in logs.records]
+        size = session.wire.sent.index(b"HTTP/1.1 400")
+        self.assertRegex(good, rf'^192\.0\.2\.1 - - \[[^]]+\] "GET / HTTP/1\.1" 200 {size}$')
+        self.assertRegex(bad, r'^192\.0\.2\.1 - - \[[^]]+\] "-" 400 \d+$')
+
+    def test_nothing_where_nobody_listens(self):
+        with self.assertNoLogs("ownhands.access", "WARNING"):
+            Session(Pages).send(GET)
