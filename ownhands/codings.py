@@ -13,6 +13,7 @@ SUFFIXES = {"br": ".br", "gzip": ".gz"}  # of the file beside the file, the bett
 GZIP_LEVEL = 6
 GZIP_CACHE_SIZE = 4 << 20  # octets of compressed content kept, in all
 
+_WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?")
 _MEMBER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]*;[ \t]*q=([01](?:\.[0-9]{0,3})?))?", re.I)
 
 
@@ -79,3 +80,14 @@ class GzipCache:
 
 def _cost(packed: bytes | None) -> int:
     return 500 + len(packed or b"")  # with its key
+
+
+def prefers_json(accept: str) -> bool:
+    """Whether Accept names application/json, and HTML not at all or as less welcome."""
+    qualities: dict[str, float] = {}
+    for member in accept.split(","):
+        media_range, *parameters = [part.strip(" \t").lower() for part in member.split(";")]
+        weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        qualities[media_range] = float(weight) if _WEIGHT.fullmatch(weight) else 0.0
+    json = qualities.get("application/json", 0.0)
+    return json > max(qualities.get("text/html", 0.0), qualities.get("application/xhtml+xml", 0.0))

@@ -5,6 +5,7 @@ Refuses to know octets and turns: those are exchange.py's.
 import time
 from typing import Any
 
+from .accesslog import FORMATS, Answered
 from .exchange import ExchangeHandler, access_log
 from .messages import Fields, HTTPError, Request, Response
 from .parser import REASONS, ProtocolError
@@ -18,6 +19,9 @@ class RequestHandler(ExchangeHandler):
     One handler object serves one connection, a request at a time, on whichever thread has its turn. It may keep what
     belongs to the connection as attributes, made in `setup` behind super().setup(). Knobs are class attributes.
     """
+
+    log_format = "common"  # or combined, or json: how `log_exchange` writes
+    user = ""  # for the log: who was recognised
 
     def on_head(self, request: Request) -> Response | None:
         """Called once for each request, before any of its content is read: authorise, route, refuse.
@@ -55,10 +59,9 @@ class RequestHandler(ExchangeHandler):
 
     def log_exchange(self, request: Request | None, response: Response, size: int) -> None:
         """Called once an answer is out, if `ownhands.access` logged INFO when the connection began; `size` in octets."""
-        host = self.client_address[0] if self.client_address else "-"
-        line = f"{request.method} {request.target} {request.version}" if request is not None else "-"
-        moment = time.strftime("%d/%b/%Y:%H:%M:%S %z")
-        access_log.info('%s - - [%s] "%s" %d %d', host, moment, line, response.status, size)
+        client = self.client_address[0].removeprefix("::ffff:") if self.client_address else "-"
+        access_log.info(FORMATS[self.log_format](
+            Answered(client, self.user, time.time(), request, response.status, size)))
 
     @classmethod
     def allowed_methods(cls) -> list[str]:

@@ -18,7 +18,8 @@ from .fileslice import FileSlice
 from .messages import FieldArgument, Fields, HTTPError, Request, Response, as_response
 from .parser import Pair, encode_date
 
-FRESH = 0.02  # seconds; a file system's clock ticks this often
+# Seconds: how often the clock ticks that files get their times from.
+FRESH = time.clock_getres(time.CLOCK_REALTIME_COARSE) if hasattr(time, "CLOCK_REALTIME_COARSE") else 0.02
 # RFC 9110 15.4.5: what 304 does not repeat, since it describes a content that the client has.
 _DESCRIBING = ("content-type", "content-encoding", "content-language", "content-length", "content-disposition",
                "last-modified", "accept-ranges", "x-content-type-options")
@@ -69,8 +70,8 @@ def open_file(path: str | os.PathLike[str]) -> tuple[FileSlice, os.stat_result]:
 def etag_of(status: os.stat_result, now: float, variant: str = "") -> str:
     """The entity tag of a file that is read as it is, or of a `variant` made of it.
 
-    Strong, for a write changes the time and a replacement the inode; but weak while the system's clock could still
-    give a second write the same time.
+    Strong, for a write changes the time and a replacement the inode; but weak until the clock has ticked, since a
+    second write would get the same time.
     """
     weak = "W/" if 0 <= now - status.st_mtime < FRESH else ""
     return f'{weak}"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}{variant}"'

@@ -96,7 +96,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             host, port = map(str, self.server_address[:2])
             reason = getattr(error, "strerror", None) or error
             raise SystemExit(f"ownhands: cannot listen on {host or '*'}:{port}: {reason}") from None
-        print(f"Serving on {self.url} (Ctrl-C stops)", flush=True)
+        self.announce()
         raise_descriptor_limit(self.max_connections + self.max_threads)
         previous = self._take_signals()
         try:
@@ -106,6 +106,10 @@ class HTTPServer(ThreadingMixIn, TCPServer):
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if self._was_cut:
             raise SystemExit(1)
+
+    def announce(self) -> None:
+        """Called by `serve` once the port is open: says where."""
+        print(f"Serving on {self.url} (Ctrl-C stops)", flush=True)
 
     def _take_signals(self) -> dict[int, Any]:
         """Lets signals stop the server; gives what they did before."""

@@ -1,0 +1,70 @@
+"""A line for each answer, in the formats that log readers know. Pure functions of what was asked and answered.
+
+Refuses to know where the lines go.
+"""
+import json
+import time
+from functools import lru_cache
+from typing import NamedTuple
+
+from .messages import Request
+
+
+class Answered(NamedTuple):
+    """What a line tells; `moment` in seconds since the epoch, `size` in octets, head and all."""
+
+    client: str
+    user: str
+    moment: float
+    request: Request | None  # None where none could be read
+    status: int
+    size: int
+
+
+def common(answered: Answered) -> str:
+    """The Common Log Format, as Apache and nginx write it."""
+    client, user, moment, request, status, size = answered
+    line = f"{request.method} {request.target} {request.version}" if request is not None else "-"
+    return f'{client} - {escape(user) or "-"} [{_local_time(int(moment))}] "{line}" {status} {size}'
+
+
+def combined(answered: Answered) -> str:
+    """Common, and by which page and which program."""
+    return f'{common(answered)} "{_field(answered, "Referer")}" "{_field(answered, "User-Agent")}"'
+
+
+def as_json(answered: Answered) -> str:
+    """One JSON object a line, the time in UTC."""
+    client, user, moment, request, status, size = answered
+    entry: dict[str, object] = {"time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(moment))}"
+                                        f".{int(moment % 1 * 1000):03}Z", "client": client}
+    if user:
+        entry["user"] = user
+    if request is not None:
+        entry |= {"method": request.method, "target": request.target, "version": request.version}
+    entry |= {"status": status, "size": size}
+    if request is not None:
+        found = {"host": request.host, "referer": request.fields.get("Referer", ""),
+                 "user_agent": request.fields.get("User-Agent", "")}
+        entry |= {name: value for name, value in found.items() if value}
+    return json.dumps(entry)
+
+
+FORMATS = {"common": common, "combined": combined, "json": as_json}
+
+
+def escape(text: str) -> str:
+    """Text from outside between quotes: no quote, no control and nothing beyond ASCII as it came."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return "".join(each if " " <= each <= "~" and each not in '"\\' else f"\\x{ord(each):02x}" for each in text)
+
+
+def _field(answered: Answered, name: str) -> str:
+    value = answered.request.fields.get(name, "") if answered.request is not None else ""
+    return escape(value) or "-"
+
+
+@lru_cache(maxsize=2)
+def _local_time(second: int) -> str:
+    return time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second))
