@@ -306,15 +306,15 @@ def read_pieces(file: Any, length: int | None) -> Iterator[bytes]:
 
 def in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The pieces in chunked coding; the last chunk is sent only if they end without an exception."""
-    for piece in pieces:
+    for piece in map(check_piece, pieces):
         if piece:
-            yield encode_chunk(_check_piece(piece))
+            yield encode_chunk(piece)
     yield LAST_CHUNK
 
 
 def exactly(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
     """The pieces, which must add up to `length` octets. One that goes beyond is not sent, so the client can tell."""
-    for piece in map(_check_piece, pieces):
+    for piece in map(check_piece, pieces):
         length -= len(piece)
         if length < 0:
             raise ContentError("the content is longer than its Content-Length")
@@ -326,10 +326,11 @@ def exactly(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
 def as_given(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The pieces, for a content that ends with the connection."""
     for piece in pieces:
-        yield _check_piece(piece)
+        yield check_piece(piece)
 
 
-def _check_piece(piece: Any) -> bytes:
+def check_piece(piece: Any) -> bytes:
+    """The piece as bytes; raises TypeError for what no piece can be."""
     if not isinstance(piece, (bytes, bytearray, memoryview)):
         raise TypeError(f"an iterable content yields bytes, not {type(piece).__name__}")
     return bytes(piece)

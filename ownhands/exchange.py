@@ -16,6 +16,7 @@ from .messages import FieldArgument, Fields, HTTPError, Request, Response, as_re
 from .parser import Control, HeadLimits, ProtocolError, RequestHead, encode_status_line, parse_request_head
 from .representation import answer_with
 
+SPECIAL = frozenset(["HEAD", "CONNECT"])  # methods whose answers are framed in their own way
 access_log = logging.getLogger("ownhands.access")
 LAST_RESORT = Response("500 Internal Server Error\n", 500)  # where on_error fails too
 
@@ -69,7 +70,8 @@ class ExchangeHandler(Limits, ConnectionHandler):
             if not self.lingering:
                 is_new = not self.received or not self.received.strip(b"\r\n")
                 self.received = self.received + octets if self.received else octets
-                self.proceed(is_new)
+                if is_new or b"\n" in octets or len(self.received) >= self.max_head_size:  # else no head is whole now
+                    self.proceed(is_new)
         except BlockingIOError:
             self.wants_write = self.outgoing is not None or getattr(self.connection, "wants_write", False)
         except OSError as error:
@@ -267,8 +269,9 @@ class ExchangeHandler(Limits, ConnectionHandler):
         """Sends the answer to a request, or begins to."""
         control, content = request.head.control, response.content
         persistent = control.persistent and not self.server.is_stopping and self.requests != self.max_requests
-        if (type(content) is bytes and response.fields.is_plain and request.method != "HEAD" and not self.informational
-                and response.status not in NO_CONTENT and len(content) <= SMALL_SIZE and self.unread is None):
+        if (type(content) is bytes and response.fields.is_plain and request.method not in SPECIAL
+                and not self.informational and response.status not in NO_CONTENT
+                and len(content) <= SMALL_SIZE and self.unread is None):
             self.persistent = persistent
             octets = encode_small(response, (b"" if control.minor != b"0" else KEEP_ALIVE) if persistent else CLOSE)
             try:

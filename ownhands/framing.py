@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from .content import ContentError, FileOutgoing, Outgoing, as_given, exactly, in_chunks, read_pieces
+from .content import ContentError, FileOutgoing, Outgoing, as_given, check_piece, exactly, in_chunks, read_pieces
 from .fileslice import FileSlice
 from .messages import Fields, Response
 from .parser import STATUS_LINES, encode_date, encode_status_line
@@ -70,16 +70,18 @@ def _frame(response: Response, method: str, is_10: bool, persistent: bool, conne
         persistent = persistent and "close" not in fields.get("Connection", "").lower()
         declared = _declared_length(fields)
     length = _length_of(response.content)
-    is_headless = method == "HEAD" or response.status in NO_CONTENT
+    is_tunnel = method == "CONNECT" and response.status < 300  # RFC 9110 9.3.6: no content, nor a word of it
+    has_no_content = method == "HEAD" or response.status in NO_CONTENT or is_tunnel
     if declared is not None:
-        if not is_headless and length is not None and length != declared:
+        if not has_no_content and length is not None and length != declared:
             raise ContentError(f"Content-Length is {declared}, but the content has {length} octets")
         length = declared  # of what is yielded, or of what a GET would have got
-    if is_headless:
+    if has_no_content:
         if response.status == 205:
             length = 0  # RFC 9110 15.3.6: the client is told that nothing follows
-        elif response.status == 204 or (response.status == 304 and declared is None):
+        elif is_tunnel or response.status == 204 or (response.status == 304 and declared is None):
             length = None
+        persistent = persistent and not is_tunnel
         head = _encode_head(response, b"" if length is None else _length_line(length), is_10, persistent)
         return Outgoing(head, None, _closer(response.content)), persistent
     if length is None and is_10:
@@ -115,7 +117,7 @@ def _outgoing(head: bytes, content: Any, length: int | None, is_10: bool, connec
                 and _descriptor(content) is not None):
             return FileOutgoing(head, content, content.tell(), length)
         content = read_pieces(content, length)
-    pieces = iter(content)
+    pieces: Iterator[bytes] = map(check_piece, content)
     first = next(pieces, b"")  # what raises here is answered with 500
     pieces = _encode_pieces(chain((first,), pieces), length, is_10)
     return Outgoing(head + next(pieces) if first else head, pieces, close)

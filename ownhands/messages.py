@@ -255,7 +255,8 @@ class Request:
             for cookie in line.split(";"):
                 name, separator, value = cookie.strip(" \t").partition("=")
                 if separator:
-                    found.setdefault(name, value.strip('"'))
+                    is_quoted = len(value) > 1 and value[0] == value[-1] == '"'
+                    found.setdefault(name, value[1:-1] if is_quoted else value)
         return found
 
     @property
@@ -312,7 +313,7 @@ class Response:
     __slots__ = ("content", "fields", "status")
 
     def __init__(self, content: Content = b"", status: int = 200, /, **fields: FieldArgument) -> None:
-        if type(content) is str:
+        if isinstance(content, str):
             content = content.encode()
             self.fields = TEXT if not fields else _with_text_type(fields)
         else:
@@ -382,8 +383,6 @@ def _with_text_type(keywords: dict[str, FieldArgument]) -> Fields:
 
 
 def _check_content(content: Any) -> bytes | Iterable[bytes] | BinaryIO:
-    if isinstance(content, str):
-        return content.encode()
     if isinstance(content, (bytes, bytearray, memoryview)):
         return bytes(content)
     if isinstance(content, io.TextIOBase):

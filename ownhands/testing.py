@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from .content import ChunkedDecoder, LengthDecoder
 from .messages import FieldArgument, Fields
-from .parser import ResponseHead, encode_field_lines, parse_response_head
+from .parser import ProtocolError, ResponseHead, encode_field_lines, parse_response_head
 
 WHOLE = 1 << 30  # more octets than a test sends
 
@@ -142,15 +142,21 @@ def parse_replies(octets: bytes, *methods: str) -> list[Reply]:
     return replies
 
 
+def _parse_length(value: str) -> int:
+    if not (value.isascii() and value.isdigit()):
+        raise ProtocolError(502, "Content-Length is not one number")
+    return int(value)
+
+
 def _take_content(method: str, status: int, fields: Fields, octets: bytes) -> tuple[bytes, bytes]:
     """The content of a response and what follows it (RFC 9112 6.3)."""
     decoder: ChunkedDecoder | LengthDecoder
-    if method == "HEAD" or status in (204, 304):
+    if method == "HEAD" or status in (204, 304) or (method == "CONNECT" and status < 300):
         return b"", octets
     if "Transfer-Encoding" in fields:
         decoder = ChunkedDecoder(WHOLE, WHOLE)
     elif "Content-Length" in fields:
-        decoder = LengthDecoder(int(fields["Content-Length"]))
+        decoder = LengthDecoder(_parse_length(fields["Content-Length"]))
     else:
         return octets, b""
     content, rest = decoder.decode(octets)

@@ -1,0 +1,52 @@
+"""What comes octet by octet gets the answer that the whole gets, and costs no more than it should."""
+import unittest
+from unittest.mock import patch
+
+from nose2.tools import params
+
+from ownhands import HTTPServer, Request, RequestHandler, Response
+from ownhands.parser import parse_request_head
+from ownhands.testing import MockConnection, in_pieces, parse_replies
+
+HEAD = b"POST /a HTTP/1.1\r\nHost: a\r\nX: "
+
+
+class Echo(RequestHandler):
+    def on_request(self, request: Request) -> Response:
+        return Response(request.content, x_trailers=str(request.trailers.pairs))
+
+
+def answers(octets: bytes, size: int, **knobs: int) -> list[tuple[int, bytes, str]]:
+    connection = MockConnection(in_pieces(octets, size))
+    HTTPServer(handler=Echo, **knobs).on_connect(connection)
+    return [(reply.status, reply.content, reply.fields.get("X-Trailers", ""))
+            for reply in parse_replies(connection.sent)]
+
+
+class Dribble(unittest.TestCase):
+    @params(
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3,
+        b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nhe\r\n3\r\nllo\r\n0\r\nX: y\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 300,
+        b"GET /" + b"a" * 300,
+        b"M" * 300,
+        b"\x16\x03\x01",
+        b"GET / HTTP/1.1\nHost: a\n\n",
+    )
+    def test_every_size_of_piece(self, octets):
+        whole = answers(octets, len(octets), max_head_size=200)
+        self.assertTrue(whole)
+        self.assertEqual([answers(octets, size, max_head_size=200) for size in (1, 2, 3, 7)], [whole] * 4)
+
+    @params(b"a" * 2000 + b"\r\n\r\n", b"a" * 2000, b"\xe9, " * 700)
+    def test_a_line_is_not_read_again_for_each_octet(self, rest):
+        with patch("ownhands.exchange.parse_request_head", wraps=parse_request_head) as parse:
+            answers(HEAD + rest, 1, max_head_size=2500)
+        self.assertLess(parse.call_count, 10)
+
+
+if __name__ == "__main__":
+    unittest.main()
