@@ -36,6 +36,8 @@ class Wire:
     def recv(self, size: int, /) -> bytes:
         if not self.coming:
             raise BlockingIOError
+        if not self.coming[0]:
+            return b""  # the end stays the end
         octets = self.coming.popleft()
         if len(octets) > size:
             self.coming.appendleft(octets[size:])
