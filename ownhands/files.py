@@ -1,0 +1,326 @@
+"""FileHandler: a folder over HTTP. Which file a request means, in which coding, and what a folder's own answer is.
+
+Knows paths and fields. How a path is kept within the root is folder.py's, what conditions and ranges get
+representation.py's, the page listing.py's.
+"""
+import errno
+import os
+import re
+import time
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import quote
+
+from . import listing, mediatypes
+from .archive import zip_pieces
+from .auth import AuthHandler
+from .codings import IDENTITY, SUFFIXES, GzipCache, acceptable_codings, gzip, prefers_json
+from .fileslice import FileSlice
+from .folder import Names, Opened, has_hidden, list_entries, open_beneath, split_path
+from .framing import SMALL_SIZE
+from .messages import FieldArgument, Fields, HTTPError, Request, Response
+from .parser import Pair
+from .representation import describe_file, etag_of, modified_of, select, with_fields
+from .upload import Terms, check_upload, is_partial, receive_form, receive_put
+
+_IS_MISSING = frozenset([errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ])
+_IS_FORBIDDEN = frozenset([errno.EACCES, errno.EPERM])
+_IS_SHORT = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+_SIBLING_SLACK = 2.0  # seconds that a compressed file may seem older than the file, having been copied along with it
+_EXPOSED = "Accept-Ranges, Content-Disposition, Content-Encoding, Content-Range, Date, ETag, Location"
+# Whether fields are there that decide: splitting them all takes longer than sending a small file.
+_NEGOTIATES = re.compile(rb"\r\naccept-encoding:", re.I)
+_SELECTS = re.compile(rb"\r\n(?:if-[a-z-]+|range):", re.I)
+
+gzip_cache = GzipCache()
+
+
+class FileHandler(AuthHandler):
+    """Serves the files below `root` to GET and HEAD, nothing outside of it. Subclass it and set what differs."""
+
+    root: str | os.PathLike[str] = "."  # the folder, relative to the current one
+    index: str | None = "index.html"  # the file that is a folder's page
+    listing = True  # whether a folder without that file is listed, and can be had as a zip
+    hidden = False  # whether names that begin with a dot are served
+    follow_symlinks = False  # whether links may lead out of the root
+    spa = False  # whether the root's index answers for paths that do not exist, as an application in the browser wants
+    cors: bool | str = False  # whether pages of other sites may read; or of which one, as in "https://example.org"
+    cache: int | None = None  # seconds that an answer may be used without asking again; always asked by default
+    compress = True  # whether text is compressed, and a .br or .gz file beside the file is sent in its place
+    charset = "utf-8"  # of text files
+    min_gzip_size = 1 << 10  # octets; less is not worth it
+    max_gzip_size = 1 << 20  # octets; more would take too long for one request
+    max_ranges = 32  # in one request; 416
+    can_upload = False
+
+    def setup(self) -> None:
+        super().setup()
+        self.common = common_pairs(self.cache, self.cors, self.auth is not None)
+        self.varying = (*self.common, ("Vary", "Accept-Encoding"))
+
+    def is_public(self, request: Request) -> bool:
+        """A browser asks without credentials whether another site's page may ask with them."""
+        return bool(self.cors) and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.fields
+
+    def on_error(self, request: Request | None, error: BaseException) -> Response | str:
+        response = super().on_error(request, error)
+        if self.cors and isinstance(response, Response):
+            response.fields = Fields((*response.fields.pairs, *(pair for pair in self.common if "Access" in pair[0])))
+        return response
+
+    def do_OPTIONS(self, request: Request) -> Response:
+        fields: dict[str, FieldArgument] = {"allow": ", ".join(self.allowed_methods())}
+        if self.cors:  # only reading is for everybody
+            fields |= {"access_control_allow_methods": "GET, HEAD", "access_control_allow_headers": "*, Authorization",
+                       "access_control_allow_origin": dict(self.common)["Access-Control-Allow-Origin"],
+                       "access_control_max_age": 86400}
+        return Response(b"", 204, **fields)
+
+    def do_GET(self, request: Request) -> Response:
+        path = request.split_target()[1]
+        names = self.names_of(path)
+        try:
+            opened = self.open(names)
+        except OSError as error:
+            return self.answer_missing(request, names, error)
+        if opened.is_folder:
+            try:
+                return self.answer_folder(request, path, names, opened.fd)
+            finally:
+                if opened.fd >= 0:
+                    os.close(opened.fd)
+        content = FileSlice(opened.fd, 0, opened.status.st_size)
+        if path.endswith("/"):
+            content.close()
+            raise missing()
+        return self.answer_file(request, names, content, opened.status)
+
+    # ---- which file -------------------------------------------------------------------------------------------------
+
+    def names_of(self, path: str) -> Names:
+        """What a path means below the root; raises HTTPError(404) for what no request may name."""
+        names = split_path(path)
+        if names is None or (not self.hidden and has_hidden(names)) or any(map(is_partial, map(os.fsdecode, names))):
+            raise missing()
+        return names
+
+    def open(self, names: Names) -> Opened:
+        """Opens a file or folder below the root; raises OSError."""
+        return open_beneath(os.fspath(self.root), names, self.follow_symlinks, self.hidden)
+
+    def place(self, names: Names) -> Path:
+        """Where a folder that `open` has found is, links resolved."""
+        return Path(os.fsdecode(os.path.realpath(os.path.join(os.fsencode(self.root), *names))))  # noqa: PTH118
+
+    def open_file(self, names: Names) -> tuple[FileSlice, os.stat_result] | None:
+        """Opens a file below the root, None if there is none."""
+        try:
+            fd, status = opened = self.open(names)
+        except OSError as error:
+            if error.errno in _IS_MISSING or error.errno in _IS_FORBIDDEN:
+                return None
+            raise refusal(error) from error
+        if not opened.is_folder:
+            return FileSlice(fd, 0, status.st_size), status
+        if fd >= 0:
+            os.close(fd)
+        return None
+
+    def answer_missing(self, request: Request, names: Names, error: OSError) -> Response:
+        """What cannot be opened: an error, or the application's page in its place. Raises HTTPError."""
+        if self.spa and self.index and error.errno in _IS_MISSING and is_page(request, names):
+            index = (os.fsencode(self.index),)
+            found = self.open_file(index)
+            if found is not None:
+                return self.answer_file(request, index, *found)
+        raise refusal(error) from error
+
+    # ---- a file -----------------------------------------------------------------------------------------------------
+
+    def answer_file(self, request: Request, names: Names, content: FileSlice, status: os.stat_result) -> Response:
+        """A file that is open: in a coding that the client takes, after conditions and ranges."""
+        media_type, is_packed = describe_name(names[-1], self.charset)
+        if not self.compress or is_packed:
+            response = self.whole_file(content, status, media_type, "", "", self.common)
+        elif not _NEGOTIATES.search(request.head.section):
+            response = self.whole_file(content, status, media_type, "", "", self.varying)
+        else:
+            response = self.encoded_file(request, names, content, status, media_type)
+        if request.split_target()[2] and "download" in request.query:
+            name = mediatypes.disposition("attachment", os.fsdecode(names[-1]))
+            response.fields = Fields((*response.fields.pairs, ("Content-Disposition", name)))
+        if _SELECTS.search(request.head.section):
+            response = select(request, response, self.max_ranges)
+        return in_memory(request, response)
+
+    def whole_file(self, content: FileSlice | bytes, status: os.stat_result, media_type: str, coding: str,
+                   variant: str, others: tuple[Pair, ...]) -> Response:
+        now = time.time()
+        return with_fields(content, 200, describe_file(
+            etag_of(status, now, variant), modified_of(status, now), media_type, coding, others))
+
+    def encoded_file(self, request: Request, names: Names, content: FileSlice, status: os.stat_result,
+                     media_type: str) -> Response:
+        """The file in the best coding that there is of those that the client takes; raises HTTPError(406)."""
+        asked = request.fields
+        for coding in acceptable_codings(asked.get("Accept-Encoding")):
+            if coding == IDENTITY:
+                return self.whole_file(content, status, media_type, "", "", self.varying)
+            found = self.open_file((*names[:-1], names[-1] + SUFFIXES[coding].encode()))
+            if found is not None and found[1].st_mtime + _SIBLING_SLACK >= status.st_mtime:
+                content.close()
+                return self.whole_file(*found, media_type, coding, "", self.varying)
+            # A range of what is compressed on the fly would be of no use to anybody; it is of the file then.
+            if (coding == "gzip" and self.min_gzip_size <= status.st_size <= self.max_gzip_size
+                    and "Range" not in asked and mediatypes.is_compressible(media_type)):
+                packed = gzip_cache.get((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size),
+                                        lambda: read_now(content))
+                if packed is not None:
+                    content.close()
+                    return self.whole_file(packed, status, media_type, coding, "-gz", self.varying)
+        raise HTTPError(406, "the file can be had as it is, in no coding")
+
+    # ---- a folder ---------------------------------------------------------------------------------------------------
+
+    def answer_folder(self, request: Request, path: str, names: Names, folder: int) -> Response:
+        """A folder that is open: its own page, a zip, or what is in it."""
+        query = request.split_target()[2]
+        if not path.endswith("/"):  # relative links in it would miss
+            location = "/" + "".join([quote(name) + "/" for name in names]) + ("?" + query if query else "")
+            return with_fields(b"", 301, Fields([("Location", location), *self.common]))
+        wants_zip = self.listing and bool(query) and "zip" in request.query
+        if self.index and not wants_zip:
+            index = (*names, os.fsencode(self.index))
+            found = self.open_file(index)
+            if found is not None:
+                return self.answer_file(request, index, *found)
+        if not self.listing:
+            raise HTTPError(403, "this folder is not listed")
+        return self.answer_zip(names) if wants_zip else self.answer_listing(request, names, folder)
+
+    def answer_listing(self, request: Request, names: Names, folder: int) -> Response:
+        """What is in a folder, as a page or as JSON."""
+        root = os.fspath(self.root)
+        entries = [entry for entry in list_entries(folder, root, names, self.follow_symlinks, self.hidden)
+                   if not is_partial(entry.name)]
+        path = "/" + "".join([os.fsdecode(name) + "/" for name in names])
+        if prefers_json(request.fields.get("Accept", "")):
+            text, media_type = listing.as_json(path, entries), "application/json"
+        else:
+            query = request.query
+            text = listing.render(path, entries, query.get("sort", "name"), query.get("order", ""),
+                                  can_upload=self.can_upload, home=Path(root).resolve().name or "Files")
+            media_type = "text/html; charset=utf-8"
+        content = text.encode("utf-8", "replace")
+        pairs = [("Content-Type", media_type), ("Content-Security-Policy", listing.CONTENT_SECURITY_POLICY),
+                 ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin"),
+                 *(pair for pair in self.common if pair[0] != "Cache-Control"),
+                 ("Cache-Control", "no-cache"), ("Vary", "Accept, Accept-Encoding")]
+        if (self.compress and len(content) >= self.min_gzip_size
+                and "gzip" in acceptable_codings(request.fields.get("Accept-Encoding"))):
+            content = gzip(content, 1)
+            pairs.append(("Content-Encoding", "gzip"))
+        return with_fields(content, 200, Fields(pairs))
+
+    def answer_zip(self, names: Names) -> Response:
+        """A folder with all that may be served of it, packed while it is sent."""
+        folder = self.place(names)
+        name = os.fsdecode(names[-1]) if names else folder.name or "files"
+        pieces = zip_pieces(folder, name=name, hidden=self.hidden, accepts=lambda path: not is_partial(path.name))
+        return with_fields(pieces, 200, Fields([
+            ("Content-Type", "application/zip"), ("X-Content-Type-Options", "nosniff"), *self.common,
+            ("Content-Disposition", mediatypes.disposition("attachment", name + ".zip"))]))
+
+
+class UploadHandler(FileHandler):
+    """A FileHandler that takes files as well: PUT of a file, POST of a form to a folder."""
+
+    can_upload = True
+    overwrite = False  # whether a file may take the place of another
+    max_upload: int | None = None  # octets of one file; 413
+
+    def on_head(self, request: Request) -> Response | None:
+        """Refuses before the content is read what would not be stored; what goes on is read as it comes."""
+        refused = super().on_head(request)
+        if refused is None and request.method in ("PUT", "POST"):
+            self.stream_this(check_upload(request, *self.place_of(request), self.terms()))
+        return refused
+
+    def do_PUT(self, request: Request) -> Response:
+        return receive_put(request, *self.place_of(request), self.terms())
+
+    def do_POST(self, request: Request) -> Response:
+        return receive_form(request, self.place_of(request)[0], self.terms())
+
+    def terms(self) -> Terms:
+        return Terms(self.overwrite, self.hidden, self.max_upload)
+
+    def place_of(self, request: Request) -> tuple[Path, str]:
+        """The folder, and the name in it or "", that a path means for what is sent; raises HTTPError."""
+        path = request.split_target()[1]
+        names = self.names_of(path)
+        folder, name = (names, b"") if path.endswith("/") else (names[:-1], names[-1])
+        try:
+            opened = self.open(folder)
+        except OSError as error:
+            raise refusal(error) from error
+        if opened.fd >= 0:
+            os.close(opened.fd)
+        return self.place(folder), os.fsdecode(name)
+
+
+@lru_cache(maxsize=64)
+def common_pairs(cache: int | None, cors: bool | str, is_private: bool) -> tuple[Pair, ...]:
+    """The fields that every answer of a handler class has."""
+    policy = "no-cache" if cache is None else f"{'private, ' if is_private else ''}max-age={cache}"
+    pairs: list[Pair] = [("Cache-Control", policy)]
+    if cors:
+        pairs += [("Access-Control-Allow-Origin", "*" if cors is True else cors),
+                  ("Access-Control-Expose-Headers", _EXPOSED), ("Cross-Origin-Resource-Policy", "cross-origin")]
+    return tuple(pairs)
+
+
+@lru_cache(maxsize=1024)
+def describe_name(name: bytes, charset: str) -> tuple[str, bool]:
+    """The media type of a file of that name, and whether it is compressed by its nature."""
+    media_type = mediatypes.guess(os.fsdecode(name), charset)
+    return media_type, mediatypes.is_packed(media_type)
+
+
+def is_page(request: Request, names: Names) -> bool:
+    """Whether a missing path may be one of an application's own: not what looks like a file that a page asks for."""
+    return (not names or not mediatypes.is_known(os.fsdecode(names[-1]))
+            or "text/html" in request.fields.get("Accept", ""))
+
+
+def missing() -> HTTPError:
+    return HTTPError(404, "there is nothing here")
+
+
+def refusal(error: OSError) -> Exception:
+    """The answer to what the system has said; the error itself where it is none of the client's business."""
+    if error.errno in _IS_MISSING:
+        return missing()
+    if error.errno in _IS_FORBIDDEN:
+        return HTTPError(403, "this cannot be read")
+    if error.errno in _IS_SHORT:
+        return HTTPError(503, "too busy, try again later", retry_after=1)
+    return error
+
+
+def read_now(content: FileSlice) -> bytes:
+    """All of a small file; raises HTTPError(503) where it has become shorter since it was opened."""
+    try:
+        return content.read_all()
+    except EOFError:
+        content.close()
+        raise HTTPError(503, "the file is being changed, try again", retry_after=1) from None
+
+
+def in_memory(request: Request, response: Response) -> Response:
+    """Reads what is small, so that it is sent together with the head; the rest is left to the system."""
+    content = response.content
+    if isinstance(content, FileSlice) and content.length <= SMALL_SIZE and request.method != "HEAD":
+        response.content = read_now(content)
+        content.close()
+    return response
