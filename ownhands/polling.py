@@ -40,7 +40,10 @@ class SelectorPoller:
             raise FileNotFoundError(fd) from None
 
     def poll(self, timeout: float | None, maxevents: int, /) -> list[tuple[int, int]]:
-        return [(key.fd, events) for key, events in self._selector.select(timeout)]
+        try:
+            return [(key.fd, events) for key, events in self._selector.select(timeout)]
+        except OSError:
+            return []  # Windows: a socket was closed meanwhile; it is unregistered, so the next poll is without it
 
     def close(self) -> None:
         self._selector.close()

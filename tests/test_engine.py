@@ -1,0 +1,393 @@
+"""Leader and followers, without time: who takes which turn on which thread, and what becomes of the connection."""
+import math
+import threading
+import unittest
+from unittest import mock
+
+from ownhands import crew, engine
+from ownhands.watch import Caution
+
+from .engines import Block, FakeTurner, Stage, wait_for
+
+
+class EngineTest(unittest.TestCase):
+    knobs: dict = {}
+
+    def setUp(self):
+        self.stage = stage = Stage(**self.knobs)
+        self.addCleanup(stage.tear_down)
+        stage.engine.start()
+        self.engine, self.poller, self.clock = stage.engine, stage.poller, stage.clock
+
+
+class QuickTurnsTest(EngineTest):
+    def test_one_thread_takes_the_turns_of_all(self):
+        turners = [self.stage.add(fd) for fd in range(1000, 1010)]
+        for fd, turner in enumerate(turners, 1000):
+            self.stage.turn(fd, turner)
+        self.assertEqual(1, len({turner.threads[0] for turner in turners}))
+        self.assertEqual(1, len(self.stage.threads))
+
+    def test_a_connection_stays_registered_from_turn_to_turn(self):
+        turner = self.stage.add(1000)
+        for _ in range(3):
+            self.stage.turn(1000, turner)
+        self.poller.settle()
+        self.assertEqual([("register", 1000)], self.poller.log)
+
+    def test_who_wants_to_write_is_registered_for_that(self):
+        turner = self.stage.add(1000)
+        turner.steps.append(lambda: setattr(turner, "wants_write", True))
+        self.stage.turn(1000, turner)
+        self.stage.turn(1000, turner)
+        self.assertEqual([("register", 1000), ("modify", 1000)], self.poller.log)
+
+    def test_a_closed_connection_is_unregistered_before_it_is_closed(self):
+        turner = self.stage.add(1000)
+        turner.steps.append(turner.end)
+        self.stage.turn(1000, turner)
+        self.poller.settle()
+        self.assertEqual([("register", 1000), ("unregister", 1000), ("close", -1)], self.poller.log)
+        self.assertEqual([turner], self.stage.closed)
+        self.assertEqual(0, self.engine.connections)
+
+    def test_a_turn_that_raises_ends_its_connection_alone(self):
+        def fail():
+            raise SystemExit
+
+        bad, good = self.stage.add(1000), self.stage.add(1001)
+        bad.steps.append(fail)
+        with self.assertLogs("ownhands", "ERROR"):
+            self.stage.turn(1000, bad)
+            self.stage.turn(1001, good)
+        self.assertEqual([bad], self.stage.closed)
+        self.assertEqual(bad.threads, good.threads)
+
+    def test_what_cannot_be_watched_is_closed(self):
+        self.poller.refuses.add(1000)
+        with self.assertLogs("ownhands", "WARNING"):
+            turner = self.stage.add(1000)
+            self.poller.settle()
+        self.assertEqual([turner], self.stage.closed)
+
+    def test_a_descriptor_nobody_knows_is_unregistered(self):
+        self.poller.settle()
+        self.poller.register(1000, engine.READ)
+        self.poller.ready(1000)
+        self.poller.settle()
+        self.assertNotIn(1000, self.poller.registered)
+
+
+class OvertakenTest(EngineTest):
+    def test_a_long_turn_delays_nobody(self):
+        slow, quick = self.stage.add(1000), self.stage.add(1001)
+        self.stage.block(1000, slow)
+        self.stage.overtake()
+        self.stage.turn(1001, quick)
+        self.assertNotEqual(slow.threads, quick.threads)
+
+    def test_a_turn_that_is_not_long_yet_goes_on_leading(self):
+        self.stage.block(1000, self.stage.add(1000))
+        self.clock.now += 0.001
+        self.engine.check()
+        self.assertEqual(1, len(self.stage.threads))
+
+    def test_it_is_muted_while_its_turn_lasts_and_watched_again(self):
+        turner = self.stage.add(1000)
+        block = self.stage.block(1000, turner)
+        self.stage.overtake()
+        self.poller.settle()
+        self.poller.ready(1000)
+        self.poller.settle()
+        self.assertNotIn(1000, self.poller.registered)
+        self.poller.ready(1000)
+        block.end()
+        self.stage.await_turn(turner)
+        self.stage.await_turn(turner)
+        self.assertIn(1000, self.poller.registered)
+
+    def test_muted_it_is_still_a_connection(self):
+        self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        self.poller.ready(1000)
+        self.poller.settle()
+        self.assertEqual(1, self.engine.connections)
+
+    def test_its_thread_is_the_next_to_lead(self):
+        first, second, third = (self.stage.add(fd) for fd in (1000, 1001, 1002))
+        block = self.stage.block(1000, first)
+        self.stage.overtake()
+        self.poller.settle()
+        block.end()
+        self.stage.await_turn(first)
+        self.stage.caution.turns = 0
+        self.stage.block(1001, second)
+        self.await_follower()
+        self.stage.overtake()
+        self.stage.caution.turns = 0
+        self.stage.turn(1002, third)
+        self.assertEqual(first.threads, third.threads)
+
+    def await_follower(self):
+        wait_for(lambda: self.engine._crew._idle)
+
+    def test_its_deadline_holds_once_it_has_ended(self):
+        turner = self.stage.add(1000)
+        turner.deadline = 1.0
+        block = self.stage.block(1000, turner)
+        self.stage.overtake()
+        self.clock.now = 2.0
+        self.poller.elapse()
+        self.poller.settle()
+        self.assertEqual(["turn"], turner.log)
+        block.end()
+        self.stage.await_turn(turner)
+        self.stage.await_turn(turner)
+        self.assertEqual(["turn", "expire"], turner.log)
+
+    def test_it_may_close_its_connection(self):
+        turner = self.stage.add(1000)
+        block = self.stage.block(1000, turner)
+        self.stage.overtake()
+        turner.end()
+        block.end()
+        self.stage.await_turn(turner)
+        self.engine.stop()
+        self.stage.join()
+        self.assertEqual([turner], self.stage.closed)
+
+    def test_what_it_has_accepted_is_watched_though_it_goes_on(self):
+        listener, accepted = FakeTurner(), FakeTurner()
+        block, second = Block(), Block()
+
+        def accept():
+            block()
+            self.stage.add(1001, accepted)
+            second()
+
+        self.addCleanup(second.end)
+        self.stage.add(1000, listener, is_listener=True)
+        listener.steps.append(accept)
+        self.poller.ready(1000)
+        block.wait()
+        self.stage.overtake()
+        self.poller.settle()
+        block.end()
+        second.wait()
+        self.stage.caution.turns = 0
+        self.stage.turn(1001, accepted)
+        self.assertEqual(["turn"], accepted.log)
+
+
+class CautiousTest(EngineTest):
+    def test_an_overtaken_turn_makes_its_class_cautious(self):
+        self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        self.assertEqual(64, self.stage.caution.turns)
+
+    def test_so_does_a_turn_that_was_long_though_nobody_saw_it(self):
+        turner = self.stage.add(1000)
+        turner.steps.append(lambda: setattr(self.clock, "now", 0.0004))
+        self.stage.turn(1000, turner)
+        self.poller.settle()
+        self.assertEqual(64, self.stage.caution.turns)
+
+    def test_leadership_is_given_away_before_a_cautious_turn(self):
+        self.stage.caution.turns = 1
+        slow, quick = self.stage.add(1000), self.stage.add(1001)
+        self.stage.block(1000, slow)
+        self.stage.turn(1001, quick)  # and nobody has called check()
+        self.assertNotEqual(slow.threads, quick.threads)
+        self.assertEqual(0, self.stage.caution.turns)
+
+    def test_another_class_is_trusted_still(self):
+        self.stage.caution.turns = 1
+        self.stage.block(1000, self.stage.add(1000))
+        quick = self.stage.add(1001, caution=Caution())
+        self.stage.turn(1001, quick)
+        self.stage.turn(1001, quick)
+        self.assertEqual(1, len(set(quick.threads)))
+
+
+class CautionTest(unittest.TestCase):
+    def setUp(self):
+        self.caution = Caution()
+
+    def fail(self, at):
+        self.caution.fail(at)
+        turns = self.caution.turns
+        while self.caution.turns:
+            self.caution.spend(at)
+        return turns
+
+    def test_each_failed_trial_doubles_it(self):
+        self.assertEqual([64, 128, 256], [self.fail(at) for at in (1, 2, 3)])
+
+    def test_it_has_an_end(self):
+        self.assertEqual(8192, [self.fail(at) for at in range(20)][-1])
+
+    def test_a_thousand_quick_turns_reset_it(self):
+        self.assertEqual([64, 128, 64], [self.fail(at) for at in (1, 900, 1901)])
+
+    def test_it_does_not_go_below_nothing(self):
+        self.caution.spend(1)
+        self.assertEqual(0, self.caution.turns)
+
+    def test_a_class_may_never_be_trusted(self):
+        caution = Caution(math.inf)
+        caution.spend(1)
+        self.assertEqual(math.inf, caution.turns)
+
+
+class NoThreadTest(EngineTest):
+    knobs = {"max_threads": 1}
+
+    def wait_in_line(self, *turners, at=0.01):
+        for fd, turner in turners:
+            self.stage.add(fd, turner)
+            self.poller.ready(fd)
+            self.stage.check_at(at)  # admits it
+            self.stage.check_at(at)  # finds it ready
+
+    def test_turns_wait_in_order(self):
+        log = []
+        block = self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        turners = [FakeTurner(name, log) for name in "abc"]
+        self.wait_in_line((1003, turners[0]), (1001, turners[1]), (1002, turners[2]))
+        self.assertEqual([], log)
+        block.end()
+        for turner in turners:
+            self.stage.await_turn(turner)
+        self.assertEqual(["a turn", "b turn", "c turn"], log)
+
+    def test_the_thread_leads_again_behind_them(self):
+        block, turner = self.stage.block(1000, self.stage.add(1000)), FakeTurner()
+        self.stage.overtake()
+        self.wait_in_line((1001, turner))
+        block.end()
+        self.stage.await_turn(turner)
+        self.stage.turn(1001, turner)
+        self.assertEqual(2, len(turner.log))
+
+    def test_who_waits_for_too_long_is_refused(self):
+        self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        early, late = FakeTurner(), FakeTurner()
+        self.wait_in_line((1001, early), at=1.0)
+        self.wait_in_line((1002, late), at=5.0)
+        self.stage.check_at(11.5)
+        self.assertEqual([["refuse"], []], [early.log, late.log])
+
+    def test_who_was_refused_is_watched_on(self):
+        block, turner = self.stage.block(1000, self.stage.add(1000)), FakeTurner()
+        self.stage.overtake()
+        self.wait_in_line((1001, turner), at=1.0)
+        self.stage.check_at(12.0)
+        self.stage.await_turn(turner)
+        block.end()
+        self.stage.turn(1001, turner)
+        self.assertEqual(["refuse", "turn"], turner.log)
+
+    def test_deadlines_pass_all_the_same(self):
+        turner = FakeTurner()
+        turner.deadline = 3.0
+        self.stage.add(1001, turner)
+        self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        self.stage.check_at(2.9)
+        self.assertEqual([], turner.log)
+        self.stage.check_at(3.0)
+        self.assertEqual(["expire"], turner.log)
+
+    def test_the_listener_accepts_without_a_first_turn(self):
+        listener = self.stage.add(1001, is_listener=True)
+        self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        self.poller.ready(1001)
+        self.stage.check_at(0.01)
+        self.assertEqual(["refuse"], listener.log)
+
+    def test_a_listener_that_pauses_is_not_asked_again(self):
+        listener = self.stage.add(1001, is_listener=True)
+        listener.steps.append(lambda: setattr(listener, "deadline", 0.5))
+        self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        self.poller.ready(1001)
+        self.stage.check_at(0.01)
+        self.assertNotIn(1001, self.poller.registered)
+        self.stage.check_at(0.5)
+        self.assertIn(1001, self.poller.registered)
+
+    def test_those_in_line_count_as_connections(self):
+        self.engine.max_connections = 2
+        listener = self.stage.add(1001, is_listener=True)
+        self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        self.wait_in_line((1002, FakeTurner()))
+        self.poller.ready(1001)
+        self.stage.check_at(0.02)
+        self.assertEqual([], listener.log)
+
+
+class ThreadsTest(EngineTest):
+    def overtaken(self, fd):
+        turner = self.stage.add(fd, caution=Caution())
+        block = self.stage.block(fd, turner)
+        self.stage.overtake()
+        self.poller.settle()
+        return block, turner
+
+    def end(self, block, turner, follower_timeout=60.0):
+        """Ends the turn; its thread follows then, or ends."""
+        with mock.patch.object(crew, "FOLLOWER_TIMEOUT", follower_timeout):
+            idle, count = len(self.engine._crew._idle), self.engine._crew.threads
+            block.end()
+            self.stage.await_turn(turner)
+            if follower_timeout:
+                wait_for(lambda: len(self.engine._crew._idle) > idle)
+            else:
+                turner.threads[0].join(20)
+                self.assertEqual(count - 1, self.engine._crew.threads)
+
+    def test_an_unused_thread_ends(self):
+        block, turner = self.overtaken(1000)
+        self.assertEqual(2, len(self.stage.threads))
+        self.end(block, turner, follower_timeout=0)
+        self.assertEqual(1, len(self.stage.threads))
+
+    def test_when_one_ends_the_others_are_remembered(self):
+        first, second = self.overtaken(1000), self.overtaken(1001)
+        self.end(*first)
+        self.end(*second, follower_timeout=0)
+        self.overtaken(1002)
+        turner = self.stage.add(1003, caution=Caution())
+        self.stage.turn(1003, turner)
+        self.assertEqual(first[1].threads, turner.threads)
+
+    def test_a_thread_that_cannot_be_started_is_tried_again(self):
+        quick = self.stage.add(1001, caution=Caution())
+        self.stage.block(1000, self.stage.add(1000))
+        with (mock.patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")),
+              self.assertLogs("ownhands", "WARNING") as logs):
+            self.stage.overtake()
+            self.stage.overtake()
+        self.assertEqual(1, len(logs.output))
+        self.stage.overtake()
+        self.stage.turn(1001, quick)
+        self.assertEqual(["turn"], quick.log)
+
+
+class CrewTest(unittest.TestCase):
+    def test_a_follower_that_is_woken_takes_who_waits_first(self):
+        taken = threading.Event()
+        team = crew.Crew(lambda name: threading.Thread(target=lambda: None), 1)
+        thread = threading.Thread(target=team.follow, args=(lambda watch: taken.set(),))
+        self.assertFalse(team.stand_in())
+        thread.start()
+        wait_for(lambda: team._idle)
+        team.queue(engine.Watch(1000, FakeTurner(), Caution()), 0.0)
+        team.promote()
+        self.assertTrue(taken.wait(20))
+        thread.join(20)  # it has gone on to lead
+        self.assertTrue(team.has_leader)

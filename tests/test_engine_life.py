@@ -1,0 +1,299 @@
+"""The engine without time: deadlines, too many connections, and the end."""
+import math
+import unittest
+
+from ownhands.watch import Caution, Watch
+from ownhands.watchlist import LONGEST_WAIT, Deadlines
+
+from .engines import Block, FakeTurner
+from .test_engine import EngineTest
+
+
+class DeadlineTest(EngineTest):
+    def add(self, fd, deadline):
+        turner = FakeTurner()
+        turner.deadline = deadline
+        return self.stage.add(fd, turner)
+
+    def pass_time(self, now):
+        self.poller.settle()
+        self.clock.now = now
+        self.poller.elapse()
+        self.poller.settle()
+
+    def test_the_poll_waits_for_the_first(self):
+        self.add(1000, 9.0)
+        self.add(1001, 7.0)
+        self.poller.settle()
+        self.assertEqual(7.0, self.poller.timeouts[-1])
+
+    def test_without_any_it_waits_for_ever(self):
+        self.add(1000, math.inf)
+        self.poller.settle()
+        self.assertIsNone(self.poller.timeouts[-1])
+
+    def test_never_for_longer_than_systems_take(self):
+        self.add(1000, 1e12)
+        self.poller.settle()
+        self.assertEqual(LONGEST_WAIT, self.poller.timeouts[-1])
+
+    def test_it_ends_what_has_had_no_turn(self):
+        turner = self.add(1000, 5.0)
+        self.pass_time(4.9)
+        self.assertEqual([], turner.log)
+        self.pass_time(5.0)
+        self.assertEqual(["expire"], turner.log)
+
+    def test_one_that_was_moved_back_does_not_count(self):
+        turner = self.add(1000, 5.0)
+        turner.steps.append(lambda: setattr(turner, "deadline", 8.0))
+        self.stage.turn(1000, turner)
+        self.pass_time(5.0)
+        self.assertEqual(["turn"], turner.log)
+        self.pass_time(8.0)
+        self.assertEqual(["turn", "expire"], turner.log)
+
+    def test_one_that_was_moved_forward_does(self):
+        turner = self.add(1000, 8.0)
+        turner.steps.append(lambda: setattr(turner, "deadline", 5.0))
+        self.stage.turn(1000, turner)
+        self.pass_time(5.0)
+        self.assertEqual(["turn", "expire"], turner.log)
+
+    def test_an_expiry_that_lasts_is_overtaken_like_a_turn(self):
+        turner, other, block = self.add(1000, 5.0), self.add(1001, math.inf), Block()
+        self.addCleanup(block.end)
+        turner.steps.append(block)
+        self.poller.settle()
+        self.clock.now = 5.0
+        self.poller.elapse()
+        block.wait()
+        self.stage.overtake()
+        self.stage.caution.turns = 0
+        self.stage.turn(1001, other)
+        self.assertEqual(["turn"], other.log)
+
+    def test_what_expired_may_be_closed(self):
+        turner = self.add(1000, 5.0)
+        turner.steps.append(turner.end)
+        self.pass_time(5.0)
+        self.assertEqual([turner], self.stage.closed)
+
+
+class DeadlinesTest(unittest.TestCase):
+    def setUp(self):
+        self.deadlines = Deadlines()
+        self.watch = Watch(1000, FakeTurner(), Caution())
+
+    def enter(self, deadline):
+        self.watch.turner.deadline = deadline
+        self.deadlines.enter(self.watch)
+
+    def test_a_connection_has_one_entry_in_force(self):
+        for deadline in (75.0, 10.0):
+            self.enter(deadline)
+        self.assertIs(self.watch, self.deadlines.pop(10.0))
+        self.enter(85.0)
+        self.assertIsNone(self.deadlines.pop(75.0))
+        self.assertEqual(1, len(self.deadlines))
+
+    def test_no_entry_is_added_while_an_earlier_one_is_in_force(self):
+        for deadline in (10.0, 75.0, 11.0):
+            self.enter(deadline)
+        self.assertEqual(1, len(self.deadlines))
+
+    def test_those_of_closed_connections_do_not_pile_up(self):
+        for number in range(20_000):
+            self.watch = Watch(1000, FakeTurner(), Caution())
+            self.enter(75.0 + number)
+            self.watch.turner = None
+        self.assertLess(len(self.deadlines), 2000)
+
+    def test_tidying_loses_none_that_is_open(self):
+        watches = []
+        for number in range(5000):
+            self.watch = Watch(number, FakeTurner(), Caution())
+            self.enter(float(number))
+            watches.append(self.watch)
+        found = []
+        while (watch := self.deadlines.pop(5000.0)) is not None:
+            found.append(watch)
+        self.assertEqual(watches, found)
+
+
+class ManyConnectionsTest(EngineTest):
+    knobs = {"max_connections": 2}
+
+    def setUp(self):
+        super().setUp()
+        self.listener = self.stage.add(1000, is_listener=True)
+        self.turners = [self.stage.add(fd) for fd in (1001, 1002)]
+        self.poller.ready(1000)
+        self.poller.settle()
+
+    def test_past_the_limit_new_ones_wait_in_the_backlog(self):
+        self.assertEqual([], self.listener.log)
+        self.assertNotIn(1000, self.poller.registered)
+
+    def test_they_are_accepted_once_one_has_gone(self):
+        self.turners[0].steps.append(self.turners[0].end)
+        self.stage.turn(1001, self.turners[0])
+        self.poller.ready(1000)
+        self.stage.await_turn(self.listener)
+        self.assertEqual(["turn"], self.listener.log)
+
+    def test_also_where_that_one_was_overtaken(self):
+        block = self.stage.block(1001, self.turners[0])
+        self.stage.overtake()
+        self.stage.caution.turns = 0
+        self.turners[0].end()
+        block.end()
+        self.poller.ready(1000)
+        self.stage.await_turn(self.listener)
+        self.assertEqual(["turn"], self.listener.log)
+
+    def test_the_engine_can_stop_meanwhile(self):
+        self.engine.stop()
+        self.stage.join()
+        self.assertIn(self.listener, self.stage.closed)
+
+
+class PauseTest(EngineTest):
+    def test_a_listener_with_a_deadline_is_left_alone_until_then(self):
+        listener = self.stage.add(1000, is_listener=True)
+        listener.steps.append(lambda: setattr(listener, "deadline", 0.5))
+        self.stage.turn(1000, listener)
+        self.poller.settle()
+        polls = self.poller.polls
+        self.assertNotIn(1000, self.poller.registered)
+        self.clock.now = 0.5
+        self.poller.elapse()
+        self.poller.settle()
+        self.assertIn(1000, self.poller.registered)
+        self.assertLess(self.poller.polls - polls, 10)
+
+
+class StopTest(EngineTest):
+    def test_an_idle_connection_is_closed_at_once(self):
+        turner = self.stage.add(1000)
+        self.poller.settle()
+        self.engine.stop()
+        self.stage.join()
+        self.assertEqual(["abandon"], turner.log)
+        self.assertEqual([turner], self.stage.closed)
+        self.assertTrue(self.engine.has_ended)
+
+    def test_one_that_is_owed_an_answer_is_waited_for(self):
+        turner = self.stage.add(1000)
+        turner.is_idle = False
+        self.poller.settle()
+        self.engine.stop()
+        self.poller.settle()
+        self.assertFalse(self.engine.has_ended)
+        turner.steps.append(turner.end)
+        self.stage.turn(1000, turner)
+        self.stage.join()
+        self.assertEqual(["turn"], turner.log)
+
+    def test_a_turn_elsewhere_is_waited_for(self):
+        turner = self.stage.add(1000)
+        block = self.stage.block(1000, turner)
+        self.stage.overtake()
+        self.engine.stop()
+        self.poller.settle()
+        self.assertFalse(self.engine.has_ended)
+        block.end()
+        self.stage.join()
+        self.assertEqual([turner], self.stage.closed)
+
+    def test_a_listener_may_be_closed_while_a_turn_accepts(self):
+        listener = self.stage.add(1000, is_listener=True)
+        block = self.stage.block(1000, listener)
+        self.stage.overtake()
+        self.engine.stop()
+        self.poller.settle()
+        self.assertEqual([listener], self.stage.closed)
+        block.end()
+        self.stage.join()
+        self.assertTrue(self.engine.has_ended)
+        self.assertEqual([listener], self.stage.closed)
+
+    def test_an_accepting_turn_may_fail_after_that(self):
+        listener = self.stage.add(1000, is_listener=True)
+        block = Block()
+
+        def accept():
+            block()
+            raise ValueError
+
+        listener.steps.append(accept)
+        self.poller.ready(1000)
+        block.wait()
+        self.stage.overtake()
+        self.engine.stop()
+        self.poller.settle()
+        with self.assertLogs("ownhands", "ERROR"):
+            block.end()
+            self.stage.join()
+        self.assertTrue(self.engine.has_ended)
+
+    def test_followers_end_too(self):
+        block = self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        block.end()
+        self.engine.stop()
+        self.stage.join()
+        self.assertEqual([], self.stage.threads)
+
+    def test_afterwards_nothing_is_watched(self):
+        self.engine.stop()
+        self.stage.join()
+        self.assertFalse(self.engine.watch(1000, FakeTurner(), Caution()))
+
+    def test_the_descriptors_are_given_back(self):
+        self.engine.stop()
+        self.stage.join()
+        self.engine.close()
+        self.assertTrue(self.poller.is_closed)
+
+
+class CutTest(EngineTest):
+    def test_what_is_between_turns_is_closed(self):
+        turner = self.stage.add(1000)
+        turner.is_idle = False
+        self.poller.settle()
+        self.engine.cut()
+        self.stage.join()
+        self.assertEqual([turner], self.stage.closed)
+
+    def test_a_turn_is_left_to_itself_and_its_connection_closed_behind_it(self):
+        turner = self.stage.add(1000)
+        block = self.stage.block(1000, turner)
+        self.stage.overtake()
+        self.poller.settle()
+        self.engine.cut()
+        self.stage.threads[-1].join(20)
+        self.assertTrue(self.engine.has_ended)
+        self.assertEqual([turner], [turner for _, turner in self.engine.turns_away()])
+        self.assertEqual([], self.stage.closed)
+        self.engine.close()
+        self.assertFalse(self.poller.is_closed)
+        block.end()
+        self.stage.join()
+        self.assertEqual([turner], self.stage.closed)
+        self.assertTrue(self.poller.is_closed)
+
+
+class CutInLineTest(EngineTest):
+    knobs = {"max_threads": 1}
+
+    def test_who_waits_for_a_thread_is_closed(self):
+        waiting = self.stage.add(1001)
+        self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        self.poller.ready(1001)
+        self.engine.check()
+        self.engine.cut()
+        self.engine.check()
+        self.assertTrue(self.engine.has_ended)
+        self.assertEqual([waiting], self.stage.closed)
