@@ -5,7 +5,7 @@ Knows what the engine promises a handler, and nothing of threads and pollers.
 from collections import deque
 from typing import Any
 
-from ownhands import HTTPServer, RequestHandler
+from ownhands import HTTPServer, RequestHandler, Response
 from ownhands.testing import WHOLE, Reply, parse_replies
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -117,3 +117,33 @@ def post(*fields: bytes, target: bytes = b"/", body: bytes = b"", version: bytes
 
 def statuses(replies: list[Reply]) -> list[int]:
     return [reply.status for reply in replies]
+
+
+class Source:
+    """An iterable that counts what was asked of it, and how often it was closed."""
+
+    def __init__(self, *pieces):
+        self.pieces, self.asked, self.closed = list(pieces), 0, 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if not self.pieces:
+            raise StopIteration
+        self.asked += 1
+        piece = self.pieces.pop(0)
+        if isinstance(piece, BaseException):
+            raise piece
+        return piece
+
+    def close(self):
+        self.closed += 1
+
+
+def answering(content, status: int = 200, **fields) -> type[RequestHandler]:
+    class Answering(RequestHandler):
+        def do_GET(self, request):
+            return Response(content, status, **fields)
+
+    return Answering

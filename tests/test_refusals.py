@@ -1,0 +1,249 @@
+"""What is said before and instead of an answer: 100 and 103, refusals of a head or for want of threads, the end."""
+import unittest
+
+from nose2.tools import params
+
+from ownhands import HTTPError, RequestHandler, Response
+from ownhands.testing import in_pieces
+
+from .turns import GET, GET_CLOSE, Session, post, statuses
+
+BAD = b"GET / HTTP/1.1\r\nHost : a\r\n\r\n"
+HELLO = b"5\r\nhello\r\n0\r\n\r\n"
+CHUNKED = b"Transfer-Encoding: chunked"
+
+
+class Echo(RequestHandler):
+    """GET says which request of the connection it is, POST gives the content back; /refused never sees it."""
+
+    def on_head(self, request):
+        if request.path.startswith("/refused"):
+            raise HTTPError(int(request.path[-3:]), "not that")
+        if request.path == "/see":
+            return Response.redirect("/other")
+        return None
+
+    def do_GET(self, request):
+        return str(self.requests)
+
+    def do_POST(self, request):
+        return Response(request.content)
+
+
+def get(*fields: bytes, version: bytes = b"1.1", method: bytes = b"GET") -> bytes:
+    return b"\r\n".join([b"%b / HTTP/%b" % (method, version), b"Host: a", *fields]) + b"\r\n\r\n"
+
+
+class Expectations(unittest.TestCase):
+    CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+    HEAD = (b"Expect: 100-Continue", b"Content-Length: 5")
+
+    def test_a_content_is_invited_once(self):
+        session = Session(Echo)
+        self.assertEqual(session.send(post(*self.HEAD)), self.CONTINUE)
+        self.assertEqual(session.send(b"he"), b"")
+        session.send(b"llo")
+        reply, = session.replies()
+        self.assertEqual((len(reply.interim), reply.content), (1, b"hello"))
+
+    def test_in_chunks_too(self):
+        session = Session(Echo)
+        self.assertEqual(session.send(post(b"Expect: 100-continue", CHUNKED)), self.CONTINUE)
+
+    @params(
+        post(*HEAD, body=b"h"),  # it is coming already
+        post(*HEAD, body=b"hello"),
+        post(*HEAD, version=b"1.0"),
+        post(*HEAD, target=b"/refused/401"),
+        post(*HEAD, target=b"/refused/413"),
+        post(*HEAD, target=b"/see"),
+        post(HEAD[0], b"Content-Length: 99999999999"),
+        post(HEAD[0], b"Content-Length: 0"),
+        post(HEAD[0]),
+    )
+    def test_it_is_not_invited(self, octets):
+        self.assertNotIn(b" 100 ", Session(Echo).send(octets))
+
+    def test_it_is_invited_only_after_on_head(self):
+        seen = []
+
+        class Asked(Echo):
+            def on_head(self, request):
+                seen.append(self.connection.sent)
+
+        Session(Asked).send(post(*self.HEAD))
+        self.assertEqual(seen, [b""])
+
+    @params(b"the-unexpected", b"100-continue, more", b"100-continue;q=1")
+    def test_another_expectation(self, value):
+        session = Session(Echo)
+        session.send(post(b"Expect: " + value, b"Content-Length: 5"))
+        self.assertEqual(statuses(session.replies()), [417])
+
+
+class Refusals(unittest.TestCase):
+    @params((b"/refused/401", 401), (b"/refused/404", 404), (b"/refused/413", 413), (b"/see", 303))
+    def test_what_has_come_of_the_content_is_dropped(self, target, status):
+        for body in (post(b"Content-Length: %d" % len(GET), target=target, body=GET),
+                     post(CHUNKED, target=target, body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(GET), GET))):
+            session = Session(Echo)
+            session.send(body + GET)
+            self.assertEqual(statuses(session.replies()), [status, 200])
+
+    def test_a_short_rest_is_awaited_and_dropped(self):
+        session = Session(Echo)
+        session.send(post(b"Content-Length: %d" % (2 * len(GET)), target=b"/refused/404"))
+        self.assertEqual(statuses(session.replies()), [404])
+        session.send(GET, GET, GET)
+        self.assertEqual(statuses(session.replies()), [404, 200])
+
+    @params(
+        (b"Content-Length: 70000",),  # too long to be read for nothing
+        (CHUNKED,),  # who knows how long
+        (b"Content-Length: 50", b"Expect: 100-continue"),  # it may never come
+    )
+    def test_else_the_connection_ends(self, *fields):
+        session = Session(Echo)
+        session.send(post(*fields, target=b"/refused/404"))
+        session.send(GET * 2)
+        reply, = session.replies()
+        self.assertEqual((reply.status, reply.fields["Connection"]), (404, "close"))
+        self.assertTrue(session.wire.is_shut_down)
+
+    def test_a_request_without_content_is_refused_too(self):
+        session = Session(Echo)
+        session.send(GET.replace(b" / ", b" /refused/403 ") + GET)
+        self.assertEqual(statuses(session.replies()), [403, 200])
+
+    def test_on_head_is_called_once_for_each_request(self):
+        heads = []
+
+        class Counting(Echo):
+            def on_head(self, request):
+                heads.append((request.method, request.content))
+
+        session = Session(Counting)
+        session.send(*in_pieces(GET + post(b"Content-Length: 5", body=b"hello") + post(CHUNKED, body=HELLO)))
+        self.assertEqual(heads, [("GET", b""), ("POST", b""), ("POST", b"")])
+        self.assertEqual(statuses(session.replies()), [200, 200, 200])
+
+    def test_the_dropped_content_may_be_malformed(self):
+        session = Session(Echo)
+        session.send(post(CHUNKED, target=b"/refused/404", body=b"zz\r\n") + GET)
+        self.assertEqual(len(session.replies()), 1)
+
+
+class LingeringClose(unittest.TestCase):
+    @params(BAD, post(b"Content-Length: 99999999999"), post(CHUNKED, body=b"x\r\n"), GET_CLOSE + GET)
+    def test_what_still_comes_is_drained(self, octets):
+        session = Session(Echo)
+        session.send(octets)
+        sent = session.wire.sent
+        self.assertTrue(session.wire.is_shut_down)
+        session.send(*[b"x" * 1000] * 50)
+        self.assertFalse(session.is_over)
+        session.send(b"")
+        self.assertTrue(session.is_over)
+        self.assertEqual(session.wire.sent, sent)
+
+    def test_a_connection_that_cannot_shut_down_is_closed_at_once(self):
+        session = Session(Echo, can_shut_down=False)
+        session.send(BAD)
+        self.assertEqual((session.is_over, statuses(session.replies())), (True, [400]))
+
+    def test_a_client_that_knew_of_the_end_is_not_waited_for(self):
+        session = Session(Echo)
+        session.send(GET_CLOSE)
+        self.assertEqual((session.is_over, session.wire.is_shut_down), (True, False))
+
+    def test_one_that_could_not_know_may_have_sent_more(self):
+        session = Session(Echo, max_requests=1)
+        session.send(GET)
+        self.assertEqual((session.is_over, session.wire.is_shut_down), (False, True))
+
+
+class Busy(unittest.TestCase):
+    """refuse_turn: what the engine calls in place of a turn when no thread has been free for too long."""
+
+    def refused(self, octets: bytes, before: bytes = b"") -> Session:
+        session = Session(Echo)
+        if before:
+            session.send(before)
+        session.wire.coming.append(octets)
+        session.handler.refuse_turn()
+        return session
+
+    @params((GET, b""), (GET[:9], b""), (GET[9:], GET[:9]), (b"lo", post(b"Content-Length: 5", body=b"hel")))
+    def test_503(self, octets, before):
+        reply, = self.refused(octets, before).replies()
+        self.assertEqual((reply.status, reply.fields["Retry-After"], reply.fields["Connection"]), (503, "10", "close"))
+
+    def test_the_end_of_a_client_is_no_request(self):
+        session = self.refused(b"")
+        self.assertEqual((session.wire.sent, session.is_over), (b"", True))
+
+    def test_nothing_has_come_after_all(self):
+        session = Session(Echo)
+        session.handler.refuse_turn()
+        self.assertFalse(session.is_over)
+
+    def test_an_answer_on_its_way_goes_on(self):
+        session = Session(Echo, room=10)
+        session.send(GET)
+        session.handler.refuse_turn()
+        session.take()
+        self.assertEqual(statuses(session.replies()), [200])
+
+    def test_a_client_that_was_refused_is_not_refused_again(self):
+        session = self.refused(BAD)
+        session.wire.coming.append(GET)
+        session.handler.refuse_turn()
+        self.assertEqual(statuses(session.replies()), [503])
+
+
+class Informational(unittest.TestCase):
+    class Hinting(RequestHandler):
+        def do_GET(self, request):
+            self.send_informational(103, link="</a.css>; rel=preload")
+            self.send_informational(103, link="</b.css>; rel=preload")
+            return "page"
+
+    @params(10_000, 0, 1, 70)
+    def test_early_hints_come_before_the_answer(self, room):
+        session = Session(self.Hinting, room=room)
+        session.send(GET + GET)
+        session.take()
+        for reply in session.replies():
+            self.assertEqual([(head.status, head.pairs[0][1][:6]) for head in reply.interim],
+                             [(103, "</a.cs"), (103, "</b.cs")])
+            self.assertEqual(reply.content, b"page")
+
+    def test_not_to_a_client_that_does_not_know_them(self):
+        self.assertNotIn(b"103", Session(self.Hinting).send(get(version=b"1.0")).partition(b"\r\n")[0])
+
+    @params(99, 101, 200)
+    def test_no_other_status(self, status):
+        class Wrong(RequestHandler):
+            def do_GET(self, request):
+                self.send_informational(status)
+
+        session = Session(Wrong)
+        with self.assertLogs("ownhands", "ERROR"):
+            session.send(GET)
+        self.assertEqual(statuses(session.replies()), [500])
+
+    def test_not_inside_an_answer(self):
+        class Late(RequestHandler):
+            def do_GET(self, request):
+                return Response(self.pieces())
+
+            def pieces(self):
+                yield b"a"
+                self.send_informational(103)
+                yield b"b"
+
+        session = Session(Late)
+        with self.assertLogs("ownhands", "ERROR") as logs:
+            sent = session.send(GET)
+        self.assertTrue(sent.endswith(b"1\r\na\r\n"))
+        self.assertIs(logs.records[0].exc_info[0], RuntimeError)
