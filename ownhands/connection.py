@@ -50,6 +50,11 @@ class ConnectionHandler(BaseRequestHandler):
             except BaseException as error:
                 self._fail(error)
 
+    def client_has_gone(self, error: OSError) -> None:
+        """For `handle`: receiving or sending has failed, so the connection is over; that is a debug line, no error."""
+        log.debug("%s has gone: %s", self.client_address, error)
+        self.close_connection = True
+
     def _fail(self, error: BaseException) -> None:
         self.close_connection = True
         self.server.handle_error(self.request, self.client_address)

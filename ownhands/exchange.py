@@ -77,10 +77,6 @@ class ExchangeHandler(Limits, ConnectionHandler):
         except OSError as error:
             self.client_has_gone(error)
 
-    def client_has_gone(self, error: OSError) -> None:
-        log.debug("%s has gone: %s", self.client_address, error)
-        self.close_connection = True
-
     def proceed(self, is_new: bool = True) -> None:
         """Goes on with what has been received: heads, contents, answers, until more octets are needed."""
         try:
@@ -293,7 +289,9 @@ class ExchangeHandler(Limits, ConnectionHandler):
             outgoing, self.persistent = frame(response, method, is_10, persistent, self.connection)
         except (Exception, SystemExit) as error:
             instead = self.error_response(self.exchange, error) if not is_error else LAST_RESORT
-            return self.send_framed(instead, method, is_10, persistent, is_error=True)
+            if self.stream is not None:
+                self.end_stream(self.stream)
+            return self.send_framed(instead, method, is_10, persistent and self.can_drop_unread(), is_error=True)
         self.begin_sending(response, outgoing)
 
     def begin_sending(self, response: Response, outgoing: Outgoing) -> None:
@@ -337,14 +335,11 @@ class ExchangeHandler(Limits, ConnectionHandler):
             self.end_stream(self.stream)
         if self.persistent:
             self.deadline = self.clock() + (self.idle_timeout if self.unread is None else self.content_timeout)
-        elif self.was_refused or self.unread is not None or self.received or self.may_send_more(request):
-            self.linger()
+        elif self.was_refused or self.unread is not None or self.received or (
+                request is not None and request.head.control.persistent and not self.server.is_stopping):
+            self.linger()  # the client sends more, or could not know that this was its last request, so that it may
         else:
             self.close_connection = True
-
-    def may_send_more(self, request: Request | None) -> bool:
-        """Whether the client cannot have known that this was its last request, so that the next may be on its way."""
-        return request is not None and request.head.control.persistent and not self.server.is_stopping
 
     def end_stream(self, stream: ContentStream) -> None:
         """What the handler has not read of a streamed content never becomes the next request."""

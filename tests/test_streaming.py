@@ -114,6 +114,7 @@ class Requests(unittest.TestCase):
         (post(b"Content-Length: 9", body=b"hel"), 400),
         (post(CHUNKED, body=b"5\r\nhel"), 400),
         (post(CHUNKED, body=b"5\r\nhelloX"), 400),
+        (post(CHUNKED, target=b"/back", body=b"zz\r\n"), 400),
         (post(CHUNKED, body=b"zz\r\n"), 400),
     )
     def test_one_that_is_cut_short_or_malformed(self, octets, status):
