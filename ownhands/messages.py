@@ -138,29 +138,17 @@ class Request:
     scheme: "http" or "https".  trailers: Fields.  All belongs to the thread whose turn it is.
     """
 
-    __slots__ = (
-        "_content",
-        "_decoder",
-        "_fields",
-        "_query",
-        "_split",
-        "_stream",
-        "client_address",
-        "connection",
-        "head",
-        "method",
-        "target",
-    )
+    # Most requests need none of these. Attributes of a handler's own, such as `request.user`, are welcome beside them.
+    _decoder: Decoder | None = None
+    _content: bytes | None = b""
+    _stream: BinaryIO | None = None
+    _fields: Fields | None = None
+    _split: tuple[str, str, str] | None = None
+    _query: Values | None = None
 
     def __init__(self, head: RequestHead, client_address: Any = None, connection: Any = None) -> None:
         self.head, self.method, self.target = head, head.method, head.target
         self.client_address, self.connection = client_address, connection
-        self._decoder: Decoder | None = None
-        self._content: bytes | None = b""
-        self._stream: BinaryIO | None = None
-        self._fields: Fields | None = None
-        self._split: tuple[str, str, str] | None = None
-        self._query: Values | None = None
 
     @property
     def version(self) -> str:
