@@ -16,6 +16,7 @@ from .parser import LAST_CHUNK, Pair, ProtocolError, encode_chunk, parse_chunk_l
 log = logging.getLogger("ownhands")
 
 PIECE_SIZE = 64 << 10  # octets read from a file, or decoded, at once
+SMALL_PIECE_SIZE = 1 << 10  # octets, below which one is copied rather than kept as it came
 TURN_SIZE = 1 << 20  # octets sent before other connections have their turn
 MAX_EXTENSIONS_SIZE = 64 << 10  # octets of chunk extensions in one content
 
@@ -142,7 +143,7 @@ class Gathering:
     def __init__(self, decoder: Decoder, max_content_size: int, memory_size: int) -> None:
         self.decoder, self.max_content_size, self.memory_size = decoder, max_content_size, memory_size
         self.size = 0
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
         self._file: BinaryIO | None = None
 
     def take(self, octets: bytes) -> bytes:
@@ -158,8 +159,17 @@ class Gathering:
         if self._file is not None:
             self._file.write(content)
         elif content:
-            self._pieces.append(content)
+            self._keep(content)
         return rest
+
+    def _keep(self, content: bytes) -> None:
+        """Most contents are one piece. Of one that dribbles in, an object for each octet would cost fifty times it."""
+        if self._pieces and len(content) < SMALL_PIECE_SIZE:
+            if type(self._pieces[-1]) is bytes:
+                self._pieces.append(bytearray())
+            self._pieces[-1] += content
+        else:
+            self._pieces.append(content)
 
     def result(self) -> bytes | BinaryIO:
         """The whole content: octets, or the file that holds it, at its beginning."""

@@ -1,4 +1,5 @@
 """Exchanges on one connection: what persists, in which order answers come, how content is awaited, refused, dropped."""
+import tracemalloc
 import unittest
 
 from nose2.tools import params
@@ -237,6 +238,18 @@ class Contents(unittest.TestCase):
             session.send(get(b"Content-Length: %d" % size, method=method) + body + get(method=b"OPTIONS"))
             first, second = session.replies()
             self.assertEqual((first.content, second.status), (content, 204))
+
+    def test_one_that_dribbles_in_costs_its_octets(self):
+        session = Session(Echo)
+        content = bytes(range(256)) * 40
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        session.send(post(b"Content-Length: %d" % len(content)))
+        before = tracemalloc.get_traced_memory()[0]
+        session.send(*in_pieces(content[:-1], 3))
+        self.assertLess(tracemalloc.get_traced_memory()[0] - before, 5 * len(content))
+        session.send(content[-1:])
+        self.assertEqual(session.replies()[0].content, content)
 
     def test_the_file_is_closed_with_the_exchange(self):
         streams = []
