@@ -52,7 +52,8 @@ class ExchangeHandler(Limits, ConnectionHandler):
         self.was_refused = False  # whether more may come that nobody reads
         self.lingering = False  # all is said, the client may still be sending and reading
         self.logs_exchanges = access_log.isEnabledFor(logging.INFO)
-        self.deadline = self.clock() + self.head_timeout
+        is_secret = hasattr(self.connection, "getpeercert")
+        self.deadline = self.clock() + (self.handshake_timeout if is_secret else self.head_timeout)
 
     # ---- a turn -----------------------------------------------------------------------------------------------------
 
@@ -74,22 +75,21 @@ class ExchangeHandler(Limits, ConnectionHandler):
                     self.proceed(is_new)
         except BlockingIOError:
             self.wants_write = self.outgoing is not None or getattr(self.connection, "wants_write", False)
+        except ProtocolError as error:
+            self.refuse(error)
         except OSError as error:
             self.client_has_gone(error)
 
     def proceed(self, is_new: bool = True) -> None:
         """Goes on with what has been received: heads, contents, answers, until more octets are needed."""
-        try:
-            while self.received and self.outgoing is None and not self.close_connection and not self.lingering:
-                if self.unread is not None:
-                    self.drop_content(self.unread)
-                elif self.gathering is not None:
-                    self.take_content(self.gathering)
-                elif not self.take_head():
-                    return self.await_head(is_new)
-                is_new = True
-        except ProtocolError as error:
-            self.refuse(error)
+        while self.received and self.outgoing is None and not self.close_connection and not self.lingering:
+            if self.unread is not None:
+                self.drop_content(self.unread)
+            elif self.gathering is not None:
+                self.take_content(self.gathering)
+            elif not self.take_head():
+                return self.await_head(is_new)
+            is_new = True
 
     def await_head(self, is_new: bool) -> None:
         """More octets are needed: the deadline counts from the first, further ones do not renew it."""

@@ -17,6 +17,7 @@ class Limits:
     max_unread_size = 64 << 10  # octets of unwanted content that are dropped to keep the connection
     max_requests: int | None = None  # requests on one connection; then it is closed
     head_timeout = 10.0  # seconds from the first octet of a head (from connect, for the first); 408
+    handshake_timeout = 10.0  # seconds from connect to the first request, over TLS
     content_timeout = 10.0  # seconds without an octet of content; 408
     send_timeout = 10.0  # seconds without an octet taken by the client; the answer is aborted
     idle_timeout = 75.0  # seconds from an answer to the next request

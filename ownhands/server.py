@@ -36,11 +36,12 @@ class HTTPServer(ThreadingMixIn, TCPServer):
     request_queue_size = 1024  # connections in the backlog
     allow_reuse_address = os.name == "posix"  # on Windows it would let two servers share a port
     daemon_threads = True
+    tls: Any = None  # an ssl.SSLContext, or the files (certificate, key)
     lanes: int | None = None  # engines; by default one, and one a core where there is no GIL
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(self, host: str = "", port: int = 8000, handler: Any = RequestHandler, **knobs: Any) -> None:
-        """Raises TypeError for a keyword that is no knob."""
+        """Raises TypeError for a keyword that is no knob, OSError for certificate files that cannot be used."""
         for_handler = {}
         for name, value in knobs.items():
             on_server, on_handler = is_knob(type(self), name), is_knob(handler_class(handler), name)
@@ -65,25 +66,34 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         self._over.set()
         self._serving_thread: int | None = None
         self._was_cut = False
+        self._tls_context: Any = None
+        if self.tls is not None:
+            self.reload_tls()
 
     # ---- life cycle -------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Opens the port, if it is not; `url` is known then. Raises OSError."""
+        """Opens the port; `url` is known then. Raises OSError.
+
+        A listening `socket` that was set before, plain or wrapped in TLS, is taken as it is.
+        """
         if self.socket is None:
             self.server_bind()
+        assert self.socket is not None
+        self.socket.setblocking(False)
 
     def server_bind(self) -> None:
         """Makes `socket` and listens. `server_address` becomes what it was bound to."""
         host, port = self.server_address[:2]
         self.socket = bind(str(host), int(port), self.request_queue_size, self.allow_reuse_address)
-        self.socket.setblocking(False)
         self.server_address = (host, self.socket.getsockname()[1])
 
     @property
     def url(self) -> str:
         """Where the server is, with the real port once it is open."""
-        return describe_url("http", str(self.server_address[0]), int(self.server_address[1]))
+        is_secret = self.tls is not None or hasattr(self.socket, "context")
+        host, port = self.server_address[:2]
+        return describe_url("https" if is_secret else "http", str(host), int(port))
 
     def serve(self) -> None:
         """Listens and serves until SIGINT, SIGTERM or `stop`: the whole of a program. The second SIGINT ends at once.
@@ -107,6 +117,14 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         if self._was_cut:
             raise SystemExit(1)
 
+    def reload_tls(self) -> None:
+        """Reads the certificate files again, for connections from now on. Raises OSError, and then keeps the old ones.
+
+        From any thread. `serve` calls it on SIGHUP, where the system has it, if `tls` names files.
+        """
+        from .tls import make_context  # ssl takes longer to import than all the rest
+        self._tls_context = make_context(self.tls)
+
     def announce(self) -> None:
         """Called by `serve` once the port is open: says where."""
         print(f"Serving on {self.url} (Ctrl-C stops)", flush=True)
@@ -122,7 +140,17 @@ class HTTPServer(ThreadingMixIn, TCPServer):
                 signal.signal(number, signal.SIG_DFL)
             self.stop()
 
-        return {number: signal.signal(number, stop) for number in numbers}
+        handlers: dict[int, Any] = dict.fromkeys(numbers, stop)
+        if isinstance(self.tls, tuple) and hasattr(signal, "SIGHUP"):
+            handlers[signal.SIGHUP] = self._renew_tls
+        return {number: signal.signal(number, handler) for number, handler in handlers.items()}
+
+    def _renew_tls(self, *_: Any) -> None:
+        try:
+            self.reload_tls()
+            log.info("the certificate was read again")
+        except OSError as error:
+            log.error("the certificate could not be read again, the old one stays: %s", error)
 
     def start(self) -> None:
         """Opens the port and serves on a thread of its own, until `stop`; nothing if it serves. Raises OSError."""
@@ -263,7 +291,10 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         listener = self.socket
         if listener is None:
             raise OSError(errno.EBADF, "the listener is closed")
-        return listener.accept()
+        if self._tls_context is None and not hasattr(listener, "context"):
+            return listener.accept()
+        from .tls import accept
+        return accept(listener, self._tls_context)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """A connection was accepted. ThreadingMixIn starts a thread here; the engine has one already."""
@@ -281,6 +312,9 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """Serves a connection, anything with recv, send and close, on this thread until it is closed or watched."""
         if self.serves_in_turns:
             set_nonblocking(connection)
+            if hasattr(connection, "do_handshake"):  # an ssl.SSLSocket, of ours or of the user's own
+                from .tls import TLSConnection
+                connection = TLSConnection(connection)
         handler = self.finish_request(connection, client_address)
         if not isinstance(handler, ConnectionHandler):
             return self.shutdown_request(connection)  # a socketserver handler: its one turn is over

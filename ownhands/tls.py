@@ -1,0 +1,120 @@
+"""TLS on a connection: recv, send, shutdown and close over an ssl.SSLSocket that never waits; contexts for servers.
+
+Imported only where TLS is used. Refuses to know turns, and what is said once it is secret.
+"""
+import logging
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+from .parser import ProtocolError
+
+log = logging.getLogger("ownhands")
+
+SEND_SIZE = 64 << 10  # octets given to OpenSSL at once: it tells of progress only when all of them are out
+PLAIN_HTTP = frozenset(["HTTP_REQUEST", "HTTPS_PROXY_REQUEST"])
+
+CertificateFiles = tuple[str | Path, str | Path]  # the certificate with its chain, and its key, as PEM
+
+
+def make_context(tls: ssl.SSLContext | CertificateFiles) -> ssl.SSLContext:
+    """A context as given, or the standard library's best for a server with these files.
+
+    Raises OSError (ssl.SSLError among them) for files that cannot be used.
+    """
+    if isinstance(tls, ssl.SSLContext):
+        return tls
+    certificate, key = tls
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def accept(listener: socket.socket, context: ssl.SSLContext | None) -> tuple[ssl.SSLSocket, Any]:
+    """Accepts a connection without waiting for its handshake; from a listener that was wrapped by its owner, too."""
+    plain, address = socket.socket.accept(listener)
+    try:
+        # An SSLSocket's accept gives a copy of its own class; what it is made of is what is wanted here.
+        plain = socket.socket(plain.family, plain.type, plain.proto, fileno=plain.detach())
+        plain.setblocking(False)
+        if context is None:
+            context = listener.context  # type: ignore[attr-defined]
+        return context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False), address
+    except BaseException:
+        plain.close()
+        raise
+
+
+class TLSConnection:
+    """A connection over TLS. What would wait raises BlockingIOError; `wants_write` says what it would wait for.
+
+    The handshake happens in the first recv. A failed one raises ConnectionError.
+    """
+
+    def __init__(self, connection: ssl.SSLSocket) -> None:
+        self._socket = connection
+        self.wants_write = False
+        self.is_plain = False  # whether the client speaks HTTP where TLS is expected
+
+    def recv(self, size: int, /) -> bytes:
+        """Octets that have come, all that were decrypted: a poll would not show them. Raises ProtocolError(400)."""
+        pieces = [self._attempt(self._socket.recv, size)]
+        while self._socket.pending():
+            pieces.append(self._attempt(self._socket.recv, size))
+        return b"".join(pieces)
+
+    def send(self, data: bytes | memoryview, /) -> int:
+        if self.is_plain:
+            return socket.socket.send(self._socket, data)
+        sent: int = self._attempt(self._socket.send, data[:SEND_SIZE])
+        return sent
+
+    def _attempt(self, operation: Any, argument: Any) -> Any:
+        try:
+            return operation(argument)
+        except ssl.SSLWantReadError:
+            self.wants_write = False
+            raise BlockingIOError from None
+        except ssl.SSLWantWriteError:
+            self.wants_write = True
+            raise BlockingIOError from None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+        except ssl.SSLError as error:
+            if error.reason in PLAIN_HTTP:
+                self.is_plain = True
+                raise ProtocolError(400, "this port speaks https") from None
+            raise ConnectionError(f"TLS: {error.reason or error}") from None
+
+    def shutdown(self, how: int, /) -> None:
+        """Says that nothing more will be sent, in TLS (close_notify) and below it; then octets are only dropped."""
+        self._say_goodbye()
+        self._socket.shutdown(how)
+
+    def close(self) -> None:
+        self._say_goodbye()
+        self._socket.close()
+
+    def _say_goodbye(self) -> None:
+        if self.is_plain:
+            return
+        try:
+            self._socket.unwrap()
+        except (OSError, ValueError):
+            pass  # it has been said, and the client need not answer; or there was no handshake
+
+    def getpeercert(self) -> dict[str, Any] | None:
+        """The client's certificate, if the context asks for one and has verified it."""
+        try:
+            return self._socket.getpeercert()
+        except ValueError:  # no handshake yet
+            return None
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def __getattr__(self, name: str) -> Any:
+        """What a handler may ask of its socket besides: `getpeername`, `version`, `selected_alpn_protocol`, ..."""
+        return getattr(self._socket, name)
