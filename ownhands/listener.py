@@ -84,10 +84,14 @@ def raise_descriptor_limit(connections: int) -> None:
         log.debug("the limit of open files stays as it is: %s", error)
 
 
-def set_nonblocking(connection: Any) -> None:
-    """Makes a socket raise rather than wait; leaves alone what cannot."""
+def without_waiting(connection: Any) -> Any:
+    """The connection as handlers in turns take it: a socket that raises rather than waits; others as they are."""
     if hasattr(connection, "setblocking"):
         connection.setblocking(False)
+    if hasattr(connection, "do_handshake"):  # an ssl.SSLSocket, of ours or of the user's own
+        from .tls import TLSConnection  # ssl takes longer to import than all the rest
+        return TLSConnection(connection)
+    return connection
 
 
 class Acceptor:

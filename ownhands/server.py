@@ -16,7 +16,7 @@ from .connection import ConnectionHandler, log, wait_until_ready
 from .engine import Engine, EngineThread
 from .handler import RequestHandler
 from .knobs import handler_class, is_knob, with_attributes
-from .listener import Acceptor, bind, describe_url, max_descriptors, raise_descriptor_limit, set_nonblocking
+from .listener import Acceptor, bind, describe_url, max_descriptors, raise_descriptor_limit, without_waiting
 from .monitor import Monitor
 from .watch import Caution
 
@@ -311,15 +311,12 @@ class HTTPServer(ThreadingMixIn, TCPServer):
     def on_connect(self, connection: Any, client_address: Any = None) -> None:
         """Serves a connection, anything with recv, send and close, on this thread until it is closed or watched."""
         if self.serves_in_turns:
-            set_nonblocking(connection)
-            if hasattr(connection, "do_handshake"):  # an ssl.SSLSocket, of ours or of the user's own
-                from .tls import TLSConnection
-                connection = TLSConnection(connection)
+            connection = without_waiting(connection)
         handler = self.finish_request(connection, client_address)
         if not isinstance(handler, ConnectionHandler):
             return self.shutdown_request(connection)  # a socketserver handler: its one turn is over
-        if not self.serves_in_turns:
-            set_nonblocking(connection)  # a function has made the handler
+        if not self.serves_in_turns:  # a function has made the handler
+            handler.connection = without_waiting(handler.connection)
         if threading.get_ident() != self._serving_thread:  # while no thread is free, it is watched at once
             handler.take_turn()
         self._hand_over(handler)

@@ -38,7 +38,6 @@ def accept(listener: socket.socket, context: ssl.SSLContext | None) -> tuple[ssl
     try:
         # An SSLSocket's accept gives a copy of its own class; what it is made of is what is wanted here.
         plain = socket.socket(plain.family, plain.type, plain.proto, fileno=plain.detach())
-        plain.setblocking(False)
         if context is None:
             context = listener.context  # type: ignore[attr-defined]
         return context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False), address

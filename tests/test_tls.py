@@ -1,0 +1,245 @@
+"""TLS over real sockets: the handshake, the end, and what must not wait for either."""
+import logging
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import unittest
+from contextlib import contextmanager
+from pathlib import Path
+from socketserver import StreamRequestHandler
+
+import trustme
+from nose2.tools import params
+
+from ownhands import HTTPServer, RequestHandler, Response
+from ownhands.testing import encode_request, parse_replies
+from ownhands.tls import TLSConnection, make_context
+
+AUTHORITY = trustme.CA()
+PATIENCE = 10  # seconds, for what should take none
+
+
+class Echo(RequestHandler):
+    def do_GET(self, request):
+        return Response.json({"url": request.url, "peer": request.peer_certificate})
+
+    def do_POST(self, request):
+        return Response(request.content)
+
+
+class Lines(StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(self.rfile.readline().upper())
+
+
+class Files:
+    """A certificate for localhost and its key, in a folder of their own."""
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp())
+        self.pair = (self.folder / "certificate.pem", self.folder / "key.pem")
+        self.renew()
+
+    def renew(self):
+        issued = AUTHORITY.issue_cert("localhost", "127.0.0.1")
+        self.pair[0].write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(str(self.pair[1]))
+
+
+class TLSTest(unittest.TestCase):
+    def setUp(self):
+        self.files = Files()
+        self.addCleanup(shutil.rmtree, self.files.folder)
+
+    @contextmanager
+    def serving(self, handler=Echo, **knobs):
+        with HTTPServer("127.0.0.1", 0, handler, **{"tls": self.files.pair} | knobs) as server:
+            yield server
+
+    def client_context(self):
+        context = ssl.create_default_context()
+        AUTHORITY.configure_trust(context)
+        return context
+
+    def connect_plainly(self, server):
+        connection = socket.create_connection(server.server_address, PATIENCE)
+        self.addCleanup(connection.close)
+        return connection
+
+    def connect(self, server, context=None, takes_any_end=False):
+        plain = self.connect_plainly(server)
+        secret = (context or self.client_context()).wrap_socket(
+            plain, server_hostname="localhost", suppress_ragged_eofs=takes_any_end)
+        self.addCleanup(secret.close)
+        return secret
+
+    def exchange(self, connection, octets):
+        connection.sendall(octets)
+        return parse_replies(read_all(connection))
+
+    def get(self, server, context=None):
+        return self.exchange(self.connect(server, context), encode_request("/"))[0]
+
+
+def read_all(connection):
+    """What comes until the end, then ends it on this side too."""
+    received = b""
+    with connection:
+        while octets := connection.recv(65536):
+            received += octets
+    return received
+
+
+class TestExchange(TLSTest):
+    def test_the_url_is_https(self):
+        with self.serving() as server:
+            self.assertTrue(server.url.startswith("https://127.0.0.1:"))
+            self.assertIn(b'"url": "https://localhost/"', self.get(server).content)
+
+    def test_http_1_1_is_negotiated(self):
+        context = self.client_context()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        with self.serving() as server:
+            self.assertEqual(self.connect(server, context).selected_alpn_protocol(), "http/1.1")
+
+    @params(1, 70_000, 3_000_000)
+    def test_content_goes_both_ways(self, size):
+        content = bytes(range(256)) * (size // 256 + 1)
+        with self.serving() as server:
+            reply, = self.exchange(self.connect(server), encode_request("/", "POST", content))
+            self.assertEqual(reply.content, content)
+
+    def test_what_is_decrypted_already_is_not_waited_for(self):
+        with self.serving(receive_size=10) as server:  # a record holds far more than one recv takes
+            octets = encode_request("/", "POST", b"a" * 9000, connection=None) + encode_request("/", "POST", b"b")
+            replies = self.exchange(self.connect(server), octets)
+            self.assertEqual([reply.content for reply in replies], [b"a" * 9000, b"b"])
+
+    def test_the_end_is_said_in_tls(self):
+        with self.serving() as server:
+            self.get(server)  # would raise SSLEOFError
+
+    def test_a_refused_client_reads_the_answer(self):
+        with self.serving() as server:
+            reply, = self.exchange(self.connect(server), b"GET / HTTP/1.1\r\nHost : x\r\n\r\n")
+            self.assertEqual(reply.status, 400)
+
+    def test_a_client_certificate_reaches_the_handler(self):
+        theirs = make_context(self.files.pair)
+        theirs.verify_mode = ssl.CERT_REQUIRED
+        AUTHORITY.configure_trust(theirs)
+        context = self.client_context()
+        AUTHORITY.issue_cert("someone@example.org").configure_cert(context)
+        with self.serving(tls=theirs) as server:
+            self.assertIn(b"someone@example.org", self.get(server, context).content)
+
+    def test_a_socketserver_handler_is_served_too(self):
+        with self.serving(Lines) as server:
+            connection = self.connect(server, takes_any_end=True)  # it closes as socketserver does
+            connection.sendall(b"hello\n")
+            self.assertEqual(read_all(connection), b"HELLO\n")
+
+
+class TestHandshake(TLSTest):
+    def test_plain_http_is_told_so(self):
+        with self.serving() as server:
+            connection = self.connect_plainly(server)
+            connection.sendall(encode_request("/"))
+            reply, = parse_replies(read_all(connection))
+            self.assertEqual((reply.status, reply.text), (400, "400 Bad Request: this port speaks https\n"))
+
+    @params(b"", b"\x16\x03\x01\x02\x00\x01\x00")
+    def test_silent_and_half_handshakes_delay_nobody(self, octets):
+        with self.serving(max_threads=2) as server:
+            for _ in range(200):
+                self.connect_plainly(server).sendall(octets)
+            self.assertEqual(self.get(server).status, 200)
+
+    def test_the_handshake_has_a_deadline(self):
+        server = HTTPServer(handler=Echo, tls=self.files.pair, clock=lambda: 100.0, handshake_timeout=7)
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        wrapped = make_context(self.files.pair).wrap_socket(ours, server_side=True, do_handshake_on_connect=False)
+        self.addCleanup(wrapped.close)
+        self.assertEqual(server.finish_request(TLSConnection(wrapped), None).deadline, 107.0)
+
+    @params(b"\x16\x03\x01\x00\x05nonsense" * 9, b"\x80garbage" * 40)
+    def test_a_failed_one_is_a_debug_line(self, octets):
+        with self.serving() as server, self.assertLogs("ownhands", logging.DEBUG) as logs:
+            connection = self.connect_plainly(server)
+            connection.sendall(octets)
+            try:
+                read_all(connection)
+            except ConnectionResetError:
+                pass
+            server.stop()
+        self.assertEqual({record.levelno for record in logs.records}, {logging.DEBUG})
+
+
+class TestCertificates(TLSTest):
+    def serial(self, server):
+        return self.connect(server).getpeercert()["serialNumber"]
+
+    def test_they_are_renewed_without_a_restart(self):
+        with self.serving() as server:
+            before = self.serial(server)
+            self.files.renew()
+            server.reload_tls()
+            self.assertNotEqual(self.serial(server), before)
+
+    def test_bad_files_leave_the_old_ones(self):
+        with self.serving() as server:
+            before = self.serial(server)
+            self.files.pair[1].write_text("no key")
+            with self.assertRaises(ssl.SSLError):
+                server.reload_tls()
+            self.assertEqual(self.serial(server), before)
+
+    def test_missing_files_are_told_at_once(self):
+        with self.assertRaises(OSError):
+            HTTPServer(tls=(self.files.folder / "none", self.files.folder / "none"))
+
+
+class TestUsersOwnSockets(TLSTest):
+    def test_a_listener_that_was_wrapped(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = HTTPServer("127.0.0.1", listener.getsockname()[1], Echo)
+        server.socket = make_context(self.files.pair).wrap_socket(listener, server_side=True)
+        with server:
+            self.connect_plainly(server)  # is silent
+            self.assertEqual(self.get(server).status, 200)
+            self.assertTrue(server.url.startswith("https:"))
+
+    def test_a_connection_that_was_wrapped(self):
+        context = make_context(self.files.pair)
+
+        class Wrapping(HTTPServer):
+            def get_request(self):
+                connection, address = super().get_request()
+                return context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
+
+        with Wrapping("127.0.0.1", 0, Echo) as server:
+            self.assertEqual(self.get(server).status, 200)
+
+
+@unittest.skipUnless(shutil.which("openssl"), "openssl is not installed")
+class TestOpenssl(TLSTest):
+    def test_s_client_is_answered(self):
+        with self.serving() as server:
+            done = subprocess.run(
+                ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{server.server_address[1]}"],
+                input=b"GET / HTTP/1.0\r\n\r\n", capture_output=True, timeout=PATIENCE, check=False)
+            self.assertIn(b"HTTP/1.1 200 OK", done.stdout)
+
+
+@unittest.skipUnless(shutil.which("curl"), "curl is not installed")
+class TestCurl(TLSTest):
+    def test_curl_verifies_and_is_answered(self):
+        bundle = self.files.folder / "authority.pem"
+        AUTHORITY.cert_pem.write_to_path(str(bundle))
+        with self.serving() as server:
+            done = subprocess.run(["curl", "-sS", "--cacert", str(bundle), server.url],
+                                  capture_output=True, timeout=PATIENCE, check=False)
+            self.assertIn(b'"peer": null', done.stdout, done.stderr)
