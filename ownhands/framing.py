@@ -162,7 +162,7 @@ def _seek_length(file: Any) -> int | None:
         file.seek(here)
     except (AttributeError, OSError, ValueError):
         return None
-    return int(end - here)
+    return max(int(end - here), 0)
 
 
 def _declared_length(fields: Fields) -> int | None:
