@@ -203,10 +203,10 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         engines = [Engine(self._close_turner, max(self.max_threads // lanes, 1), max(connections // lanes, 1),
                           self.max_wait, self.daemon_threads, self.clock) for _ in range(lanes)]
         self._monitor = monitor = Monitor(engines)
+        self._engines = engines  # before they start: the first connection may be there already
         for engine in engines:
             engine.watch(self.socket.fileno(), Acceptor(self, self.clock), self._caution, is_listener=True)
             engine.start()
-        self._engines = engines
         if self.is_stopping:  # stop was called meanwhile
             self._stop_engines()
         try:
