@@ -89,7 +89,7 @@ class Control(NamedTuple):
 
 
 class RequestHead(NamedTuple):
-    """A request line and its fields; `end` is where in `octets`, out of which it was read, the content begins."""
+    """A request line and its fields; the content begins at `end`. `octets` is the head, where nothing else had come."""
 
     method: str
     target: str
@@ -138,7 +138,8 @@ def parse_request_head(octets: bytes, limits: HeadLimits = HeadLimits(),
         control = previous.control
     else:
         control = parse_control(lines, minor)
-    return RequestHead(method.decode("ascii"), target.decode("ascii"), section, control, end, octets)
+    whole = octets if end == len(octets) else b""  # what follows the head is not kept with it
+    return RequestHead(method.decode("ascii"), target.decode("ascii"), section, control, end, whole)
 
 
 def _parse_other_head(octets: bytes, limits: HeadLimits) -> RequestHead | None:
@@ -157,7 +158,7 @@ def _parse_other_head(octets: bytes, limits: HeadLimits) -> RequestHead | None:
     if _FIELD_SECTION.fullmatch(section) is None:
         raise ProtocolError(400, _fault_of_fields(section))
     control = parse_control(_CONTROL_LINE.findall(section), minor)
-    return RequestHead(method.decode("ascii"), _check_target(method, target), section, control, end + 4, octets)
+    return RequestHead(method.decode("ascii"), _check_target(method, target), section, control, end + 4, b"")
 
 
 def _check_unfinished(octets: bytes, line: bytes, limits: HeadLimits) -> None:
