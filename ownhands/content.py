@@ -6,7 +6,6 @@ is for, and who polls: a connection that takes or has no octets now raises Block
 import io
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO, Protocol
@@ -153,6 +152,7 @@ class Gathering:
         if self.size > self.max_content_size:
             raise ProtocolError(413, "the content is too large")
         if self._file is None and self.size > self.memory_size:
+            import tempfile  # takes long to import, and few contents are so large
             self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed with the exchange
             self._file.writelines(self._pieces)
             self._pieces.clear()

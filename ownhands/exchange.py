@@ -14,7 +14,6 @@ from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, fr
 from .limits import Limits
 from .messages import FieldArgument, Fields, HTTPError, Request, Response, as_response
 from .parser import Control, HeadLimits, ProtocolError, RequestHead, encode_status_line, parse_request_head
-from .representation import answer_with
 
 SPECIAL = frozenset(["HEAD", "CONNECT"])  # methods whose answers are framed in their own way
 access_log = logging.getLogger("ownhands.access")
@@ -247,7 +246,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
         """What `on_request` says, or what `on_error` says of its error."""
         try:
             answer = self.on_request(request)
-            return answer if type(answer) is Response else answer_with(request, answer)
+            return answer if type(answer) is Response else as_response(answer).for_request(request)
         except (Exception, SystemExit) as error:
             return self.error_response(request, error)
 

@@ -1,5 +1,4 @@
 """Knobs: which class attributes can be given by keyword, and how a handler class gets them. Refuses to know any."""
-import inspect
 from functools import partial
 from types import FunctionType
 from typing import Any
@@ -9,8 +8,10 @@ def is_knob(owner: Any, name: str) -> bool:
     """Whether `name` is a public class attribute of `owner` that holds a value, not a method or a property."""
     if name.startswith("_"):
         return False
-    found = inspect.getattr_static(owner, name, is_knob)
-    return found is not is_knob and not isinstance(found, (FunctionType, classmethod, property))
+    for each in getattr(owner, "__mro__", ()):
+        if name in vars(each):
+            return not isinstance(vars(each)[name], (FunctionType, classmethod, property))
+    return False
 
 
 def handler_class(handler: Any) -> Any:

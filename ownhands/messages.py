@@ -348,6 +348,10 @@ class Response:
         from .representation import FileResponse  # a Response, so it stands above this module
         return FileResponse(path, download=download, **fields)
 
+    def for_request(self, request: Request) -> "Response":
+        """What is sent of it in answer to `request`: by default, this. Raises HTTPError."""
+        return self
+
     def __repr__(self) -> str:
         return f"<Response {self.status} {REASONS.get(self.status, '')}>"
 

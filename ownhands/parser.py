@@ -5,7 +5,7 @@ Refuses to know connections, clocks, handlers, and what a request is for.
 """
 import re
 from http import HTTPStatus
-from ipaddress import AddressValueError, IPv6Address
+from socket import AF_INET6, inet_pton
 from time import gmtime
 from typing import NamedTuple
 
@@ -231,8 +231,8 @@ def is_authority(octets: bytes) -> bool:
         return False
     if octets.startswith(b"[") and octets[1:2] not in b"vV":
         try:
-            IPv6Address(match[1][1:-1].decode("ascii"))
-        except AddressValueError:
+            inet_pton(AF_INET6, match[1][1:-1].decode("ascii"))
+        except OSError:
             return False
     return True
 

@@ -15,7 +15,7 @@ from typing import Any
 from . import mediatypes
 from .conditions import MAX_RANGES, Range, evaluate, parse_date, parse_ranges, range_applies
 from .fileslice import FileSlice
-from .messages import FieldArgument, Fields, HTTPError, Request, Response, as_response
+from .messages import FieldArgument, Fields, HTTPError, Request, Response
 from .parser import Pair, encode_date
 
 # Seconds: how often the clock ticks that files get their times from.
@@ -42,11 +42,9 @@ class FileResponse(Response):
         now = time.time()
         self.fields = Fields(self.fields.pairs + describe_file(etag_of(status, now), modified_of(status, now)).pairs)
 
-
-def answer_with(request: Request, answer: Any) -> Response:
-    """What a hook has returned as the answer to a request; raises TypeError where it is none, HTTPError(412, 416)."""
-    response = as_response(answer)
-    return select(request, response) if isinstance(response, FileResponse) else response
+    def for_request(self, request: Request) -> Response:
+        """The file, or the part of it that is asked for, or 304; raises HTTPError(412 or 416)."""
+        return select(request, self)
 
 
 def open_file(path: str | os.PathLike[str]) -> tuple[FileSlice, os.stat_result]:
