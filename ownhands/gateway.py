@@ -1,0 +1,244 @@
+"""The two sides of WSGI (PEP 3333) as values: the environ of a request, the answer that start_response begins.
+
+Refuses to know connections, turns and how an answer is framed: see wsgi.py.
+"""
+import copy
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from .content import PIECE_SIZE, ContentError
+from .messages import FieldArgument, Fields, Response
+from .parser import Pair, parse_field_lines
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+
+# PEP 3333, 'Other HTTP Features', after RFC 2616 13.5.1: what concerns this connection only is the server's to say.
+HOP_BY_HOP = frozenset(["connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
+                        "te", "trailer", "trailers", "transfer-encoding", "upgrade"])
+NOTED = frozenset(["content-length", "date", "server"])  # fields of which the server sends its own otherwise
+_STATUS = re.compile(r"([2-9][0-9]{2}) [\t\x20-\x7e\x80-\xff]*+")
+_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
+_VALUE = r"[\t\x20-\x7e\x80-\xff]*+"
+_FIELD_VALUE = re.compile(_VALUE)
+_FIELD_LINES = re.compile(rf"(?:{_VALUE}\r\n)*+")
+
+
+# ---- environ --------------------------------------------------------------------------------------------------------
+
+@lru_cache(maxsize=1024)
+def environ_name(field_name: str) -> str | None:
+    """The key of a field in the environ; None for one with an underscore, which could pass for another's."""
+    if "_" in field_name:
+        return None
+    name = field_name.upper().replace("-", "_")
+    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + name
+
+
+def field_variables(section: bytes) -> dict[str, str]:
+    """The fields of a valid section as environ entries. Repeats are joined (RFC 3875 4.1.18, RFC 6265 5.4).
+
+    Transfer-Encoding is left out: the application gets the content without it.
+    """
+    found: dict[str, str] = {}
+    for field_name, value in parse_field_lines(section):
+        name = environ_name(field_name)
+        if name in found:
+            found[name] += ("; " if name == "HTTP_COOKIE" else ",") + value
+        elif name is not None:
+            found[name] = value
+    found.pop("HTTP_TRANSFER_ENCODING", None)
+    return found
+
+
+def decode_path(path: str) -> str:
+    """The path without percent-encoding, its octets as latin-1 (PEP 3333, 'Unicode Issues')."""
+    return unquote_to_bytes(path).decode("latin-1") if "%" in path else path
+
+
+class ErrorStream:
+    """wsgi.errors: sys.stderr as it is at the time. Not through logging, whose handlers may well write to it."""
+
+    def write(self, text: str) -> None:
+        if sys.stderr is not None:
+            sys.stderr.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+
+
+class FileWrapper:
+    """wsgi.file_wrapper: a file as an iterable. Returned as it is by the application, it can go out by sendfile."""
+
+    def __init__(self, filelike: Any, blksize: int = PIECE_SIZE) -> None:
+        self.filelike, self.blksize = filelike, max(blksize, PIECE_SIZE)
+        if hasattr(filelike, "close"):
+            self.close = filelike.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self.filelike.read(self.blksize):
+            yield piece
+
+    def read_at_most(self, length: int) -> Iterator[bytes]:
+        """Up to `length` octets: PEP 3333 lets Content-Length end a file early."""
+        while length and (piece := self.filelike.read(min(length, self.blksize))):
+            length -= len(piece)
+            yield piece
+
+    def remaining(self) -> tuple[int, int] | None:
+        """Where in a regular file its content begins and how many octets it has; None for any other file."""
+        try:
+            status, offset = os.fstat(self.filelike.fileno()), self.filelike.tell()
+        except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
+            return None
+        return (offset, max(status.st_size - offset, 0)) if stat.S_ISREG(status.st_mode) else None
+
+
+# ---- the answer -----------------------------------------------------------------------------------------------------
+
+class Head(NamedTuple):
+    """What start_response was given, checked. `length` is what Content-Length says, None without one."""
+
+    status: int
+    status_line: bytes
+    fields: Fields
+    length: int | None
+    is_plain: bool  # whether Server and Date are left to the server
+
+
+@lru_cache(maxsize=256)
+def encode_head(status: str, headers: tuple[Pair, ...]) -> Head:
+    """The head of an answer; applications say the same again and again. Raises ValueError and TypeError, by name."""
+    match = _STATUS.fullmatch(status)
+    if match is None:
+        raise ValueError(f"a status is '200 OK' and the like, three digits from 200, a space and words: {status!r}")
+    text, lengths, is_plain = "", [], True
+    for name, value in headers:
+        if note := note_of(name):
+            if note == "content-length":
+                lengths.append(value)
+            else:
+                is_plain = False
+        text += name + ": " + value + "\r\n"
+    if _FIELD_LINES.fullmatch(text) is None or text.count("\n") != len(headers):
+        raise ValueError(_fault_of_values(headers))
+    return Head(int(match[1]), f"HTTP/1.1 {status}\r\n".encode("latin-1"), Fields(headers), _parse_length(lengths),
+                is_plain)
+
+
+@lru_cache(maxsize=1024)
+def note_of(name: str) -> str:
+    """The name in lower case if the server takes note of the field, else ""; raises ValueError for one it refuses."""
+    if _FIELD_NAME.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is not a field name")
+    lower = name.lower()
+    if lower in HOP_BY_HOP:
+        raise ValueError(f"{name} is a hop-by-hop field: a WSGI application must leave it to the server (PEP 3333)")
+    return lower if lower in NOTED else ""
+
+
+def _fault_of_values(headers: Iterable[Pair]) -> str:
+    name, value = next(pair for pair in headers if _FIELD_VALUE.fullmatch(pair[1]) is None)
+    return f"the value of {name} holds a character that no field value may: {value!r}"
+
+
+def _parse_length(values: list[str]) -> int | None:
+    if not values:
+        return None
+    if len(values) > 1 or not (values[0].isascii() and values[0].isdigit()):
+        raise ValueError(f"Content-Length is {', '.join(values)}; leave it out or give one number")
+    return int(values[0])
+
+
+class WSGIResponse(Response):
+    """The answer of an application, while it is made. Belongs to the thread whose turn it is, and to one exchange.
+
+    `handler` is through which octets leave before the application has returned; None after that.
+    """
+
+    # Not in __init__, for few answers change them.
+    head: Head | None = None  # what start_response was given
+    content: Any  # octets, or an iterator over them
+    length: int | None = None  # octets of the content, if they are known; without those that write() has sent
+    offset: int | None = None  # where the content begins in a regular file that can be sent as it is
+    filelike: Any = None  # that file
+    is_plain = False  # whether `content` is the whole of it, the head leaves the rest to the server, and both are short
+    is_headless = False  # whether the answer ends with its head
+    is_sent = False  # whether the head cannot change any more
+    was_written = False  # whether the head is out already, because of write()
+    was_dropped = False  # whether write() was given octets that an answer without content leaves out
+    is_chunked = False
+    failure: BaseException | None = None  # raised by the application when the head was out
+    close: Callable[[], Any] | None = None  # the close of the application's iterable
+
+    def __init__(self, handler: Any) -> None:
+        self.handler: Any = handler
+        self.content = b""
+
+    def start_response(self, status: str, headers: list[Pair], exc_info: ExcInfo | None = None,
+                       ) -> Callable[[bytes], None]:
+        """PEP 3333's. Raises ValueError and TypeError for a head that cannot be sent, RuntimeError for a second one."""
+        if exc_info:
+            try:
+                if self.is_sent and exc_info[1] is not None:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # else it and this frame would hold each other
+        elif self.head is not None:
+            raise RuntimeError("start_response was called a second time, without exc_info")
+        if type(headers) is not list:
+            raise TypeError(f"the headers are a list of tuples, not {type(headers).__name__}")
+        self.head = head = encode_head(status, tuple(headers))
+        self.status, self.fields = head.status, head.fields
+        return self.write
+
+    def write(self, octets: bytes) -> None:
+        """Sends octets before the application has returned. It waits for the client."""
+        if self.handler is None:
+            raise RuntimeError("write was called when the application had returned")
+        self.handler.send_written(self, check_piece(octets))
+
+    def early_hints(self, headers: Iterable[Pair]) -> None:
+        """wsgi.early_hints: sends a 103 with these fields, unless the answer is on its way. Raises ValueError."""
+        fields: dict[str, list[str]] = {}
+        for name, value in headers:
+            if note_of(name):
+                raise ValueError(f"{name} has no place in early hints")
+            fields.setdefault(name, []).append(value)
+        if self.handler is not None and not self.was_written:
+            self.handler.send_informational(103, **fields)
+
+    def __repr__(self) -> str:
+        return f"<WSGIResponse {self.status if self.head else 'not started'}>"
+
+    def with_fields(self, **fields: FieldArgument) -> "WSGIResponse":
+        assert self.head is not None
+        new = Fields.from_keywords(fields)
+        status = self.head.status_line[len("HTTP/1.1 "):-2].decode("latin-1")
+        other = copy.copy(self)
+        other.head = head = encode_head(status, self.fields.without(*map(str.lower, new)).pairs + new.pairs)
+        other.fields, other.is_plain = head.fields, self.is_plain and head.is_plain
+        return other
+
+
+def check_piece(piece: Any) -> bytes:
+    if type(piece) is not bytes:
+        raise TypeError(f"a WSGI application gives bytes, not {type(piece).__name__}")
+    return piece
+
+
+def check_length(declared: int | None, given: int) -> None:
+    """Raises ContentError where a whole content is not as long as its Content-Length."""
+    if declared is not None and declared != given:
+        raise ContentError(f"Content-Length is {declared}, but the content has {given} octets")

@@ -1,0 +1,394 @@
+"""WSGI (PEP 3333): WSGIHandler serves an application, make_server stands in for wsgiref.simple_server's.
+
+Owns the order of an exchange with an application and how its answer is framed. Refuses to know turns and who polls.
+"""
+import math
+import socket
+from functools import lru_cache
+from importlib import import_module
+from io import BytesIO
+from itertools import chain
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+from .connection import log, wait_until_ready
+from .content import ContentError, FileOutgoing, Outgoing, Pace, as_given, exactly, in_chunks
+from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, preamble
+from .gateway import ErrorStream, FileWrapper, WSGIResponse, check_length, check_piece, decode_path, field_variables
+from .handler import RequestHandler
+from .knobs import with_attributes
+from .messages import HTTPError, Request, Response
+from .parser import RequestHead, encode_chunk
+from .server import HTTPServer
+from .version import __version__
+
+WILDCARDS = frozenset(["", "0.0.0.0", "::"])  # hosts to listen on that name no server
+ERRORS = ErrorStream()
+
+
+class WSGIHandler(RequestHandler):
+    """Set `application` to a WSGI application. It is called with the whole content, or, with `stream_content`, before.
+
+    It runs on the thread that has the turn, in several threads at once, and may wait as long as it likes.
+    """
+
+    application: WSGIApplication | None = None  # never bound as a method; without one, the server's is called
+
+    def setup(self) -> None:
+        super().setup()
+        self.call_application = type(self).application or getattr(self.server, "application", None)
+        self.environ: dict[str, Any] = {}  # of the last request, as it was before the application had it
+        self.environ_head: RequestHead | None = None  # the head that it describes
+
+    def finish(self) -> None:
+        super().finish()
+        self.answer = None  # it may hold this handler
+
+    # ---- the request ------------------------------------------------------------------------------------------------
+
+    def on_request(self, request: Request) -> Response:
+        """Calls the application, and its iterable for the first octets: until then it may call start_response."""
+        if self.call_application is None:
+            raise TypeError(f"{type(self).__name__} has no application")
+        response = WSGIResponse(self)
+        try:
+            result = self.call_application(self.make_environ(request, response), response.start_response)
+            if ((type(result) is list or type(result) is tuple) and (content := _joined(result)) is not None
+                    and response.head is not None and not response.was_written):
+                self.take_whole(request, response, content)
+            else:
+                self.begin_iterable(request, response, result)
+        except (Exception, SystemExit) as error:
+            if not response.was_written:
+                raise
+            response.failure = error
+        finally:
+            response.handler = None
+        response.is_sent = True
+        return response
+
+    def make_environ(self, request: Request, response: WSGIResponse) -> dict[str, Any]:
+        """The environ of a request: a new one each time, for applications change it."""
+        head = request.head
+        if head is not self.environ_head:
+            self.environ, self.environ_head = self.describe(request), head
+        environ = self.environ.copy()
+        environ["wsgi.early_hints"] = response.early_hints
+        if not head.control.has_content:
+            environ["wsgi.input"] = BytesIO()
+        else:
+            environ["wsgi.input"] = request.stream
+            if head.control.chunked and self.stream is None:  # known by now, and many applications insist on it
+                environ["CONTENT_LENGTH"] = str(request.stream.seek(0, 2))
+                request.stream.seek(0)
+        return environ
+
+    def describe(self, request: Request) -> dict[str, Any]:
+        """What of an environ follows from the head and the connection."""
+        head, last, target = request.head, self.environ_head, request.target
+        if request.method == "CONNECT":
+            raise HTTPError(501, "this is no proxy")
+        if (last is not None and last.section == head.section and last.control is head.control
+                and last.target.startswith("/")):
+            environ = self.environ.copy()
+        else:
+            environ = self.describe_connection(request)
+            environ.update(field_variables(head.section))
+        if target.startswith("/"):
+            path, _, query = target.partition("?")
+        else:
+            environ["HTTP_HOST"], path, query = request.split_target()  # RFC 9112 3.2.2: absolute-form beats Host
+        environ["REQUEST_METHOD"] = request.method
+        environ["PATH_INFO"] = decode_path(path) if path != "*" else ""
+        environ["QUERY_STRING"] = query
+        environ["REQUEST_URI"] = environ["RAW_URI"] = target
+        return environ
+
+    def describe_connection(self, request: Request) -> dict[str, Any]:
+        host, port = self.server.server_address[:2]
+        environ = server_environ(host, port, request.scheme, self.server.max_threads > 1).copy()
+        environ["SERVER_PROTOCOL"] = request.version
+        if self.client_address:
+            # Without the prefix of an IPv4 client on a socket for both: applications look for 127.0.0.1.
+            environ["REMOTE_ADDR"] = self.client_address[0].removeprefix("::ffff:")
+            environ["REMOTE_PORT"] = str(self.client_address[1])
+        return environ
+
+    # ---- the answer -------------------------------------------------------------------------------------------------
+
+    def take_whole(self, request: Request, response: WSGIResponse, content: bytes) -> None:
+        """The content has come in one piece, so its length is known."""
+        head: Any = response.head
+        length = len(content)
+        response.content = content
+        if request.method == "HEAD" or head.status in NO_CONTENT:
+            response.is_headless = True
+        elif head.length is not None and head.length != length:
+            check_length(head.length, length)
+        else:
+            response.is_plain = head.is_plain and length <= SMALL_SIZE
+        response.length = None if response.was_dropped else length
+
+    def begin_iterable(self, request: Request, response: WSGIResponse, result: Any) -> None:
+        """Asks the iterable for its first octets. What goes wrong before they are there is answered with 500."""
+        response.close = getattr(result, "close", None)
+        try:
+            if type(result) is FileWrapper and self.begin_file(request, response, result):
+                return
+            pieces = iter(result)
+            first = next((piece for piece in pieces if check_piece(piece)), b"")
+            if response.head is None:
+                raise RuntimeError("the application gave content, or its end, and has not called start_response")
+            if response.was_written:
+                response.content = chain((first,), pieces)
+            elif not first or _has_one_item(result):
+                self.take_whole(request, response, first)
+                response.is_plain = response.is_plain and response.close is None
+            else:
+                self.take_pieces(request, response, first, pieces)
+        except BaseException:
+            if response.close is not None:
+                Outgoing(b"", None, response.close).close()
+            raise
+
+    def take_pieces(self, request: Request, response: WSGIResponse, first: bytes, pieces: Any) -> None:
+        """The content comes piece by piece; only the application may know how much of it there is."""
+        head: Any = response.head
+        response.is_headless = request.method == "HEAD" or head.status in NO_CONTENT
+        if head.length is not None and len(first) > head.length and not response.is_headless:
+            raise ContentError(f"Content-Length is {head.length}, but the content has {len(first)} octets and more")
+        response.content, response.length = chain((first,), pieces), head.length
+
+    def begin_file(self, request: Request, response: WSGIResponse, wrapper: FileWrapper) -> bool:
+        """A regular file as content: its length is known, and it need not pass through here."""
+        head, place = response.head, wrapper.remaining()
+        if head is None or response.was_written or place is None:
+            return False
+        offset, size = place
+        length = size if head.length is None else head.length
+        self.take_pieces(request, response, b"", wrapper.read_at_most(length))
+        if length > size and not response.is_headless:
+            check_length(head.length, size)
+        response.length, response.offset, response.filelike = length, offset, wrapper.filelike
+        return True
+
+    def send_written(self, response: WSGIResponse, octets: bytes) -> None:
+        """What was given to write(), with the head if it is not out; the application's thread waits for the client."""
+        request, head = self.exchange, response.head
+        assert request is not None and head is not None
+        if not octets or request.method == "HEAD" or head.status in NO_CONTENT:
+            response.was_dropped = response.was_dropped or bool(octets)
+            return
+        octets_of_head = b""
+        if not response.was_written:
+            response.length = head.length
+            octets_of_head, self.informational = self.informational + self.encode_head(request, response), b""
+            response.is_sent = response.was_written = True
+        if response.length is not None:
+            if len(octets) > response.length:
+                raise ContentError("the content is longer than its Content-Length")
+            response.length -= len(octets)
+        self.send_and_wait(octets_of_head + (encode_chunk(octets) if response.is_chunked else octets))
+
+    def send_and_wait(self, octets: bytes) -> None:
+        """Sends all of it, at the client's pace, within limits. Raises ClientHasGone."""
+        pace = Pace(self.clock(), 0, self.send_timeout, self.min_rate, self.rate_grace)
+        left = memoryview(octets)
+        while left:
+            try:
+                sent = self.connection.send(left)
+                left = left[len(left) if sent is None else sent:]
+            except BlockingIOError:
+                deadline = pace.deadline(self.clock(), len(octets) - len(left))
+                if not wait_until_ready(self.connection, True, deadline - self.clock()):
+                    raise ClientHasGone("the client takes no more") from None
+            except OSError as error:
+                raise ClientHasGone(str(error)) from error
+
+    def send_answer(self, request: Request, response: Response) -> None:
+        if type(response) is not WSGIResponse:
+            return super().send_answer(request, response)
+        if not response.is_plain or self.informational or self.unread is not None:
+            return self.send_other(request, response)
+        control, content = request.head.control, response.content
+        head: Any = response.head
+        self.persistent = persistent = (control.persistent and not self.server.is_stopping
+                                        and self.requests != self.max_requests)
+        octets = b"%b%b%b%b%b\r\n%b" % (
+            head.status_line, preamble.octets(), head.fields.octets,
+            (b"" if control.minor != b"0" else KEEP_ALIVE) if persistent else CLOSE,
+            b"Content-Length: %d\r\n" % len(content) if head.length is None else b"", content)
+        try:
+            sent = self.connection.send(octets)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(octets) or sent is None:
+            self.end_exchange(response, len(octets))
+        else:
+            self.begin_sending(response, Outgoing(octets, size=sent))
+
+    def send_other(self, request: Request, response: WSGIResponse) -> None:
+        """An answer in pieces, from a file, without content, or one whose head is out."""
+        if response.failure is not None:
+            return self.cut_short(request, response.failure)
+        octets = self.encode_head(request, response) if not response.was_written else b""
+        content = response.content
+        if response.is_headless:
+            outgoing = Outgoing(octets, None, response.close)
+        elif type(content) is bytes:
+            outgoing = Outgoing(octets, iter((content,)), response.close)
+        elif response.offset is not None and type(self.connection) is socket.socket and response.close is not None:
+            outgoing = FileOutgoing(octets, response.filelike, response.offset, response.length or 0)
+        else:
+            pieces = (exactly(content, response.length) if response.length is not None
+                      else in_chunks(content) if response.is_chunked else as_given(content))
+            first = b"" if response.was_written else next(pieces, b"")  # the next may fail, this one is here
+            outgoing = Outgoing(octets + first, pieces, response.close)
+        self.begin_sending(response, outgoing)
+
+    def cut_short(self, request: Request, failure: BaseException) -> None:
+        """The application has failed with the head out: the connection ends, so that the client can tell."""
+        if isinstance(failure, ClientHasGone):
+            log.debug("%s has gone: %s", self.client_address, failure)
+        else:
+            log.error("%s while writing the answer to %r", type(failure).__name__, request, exc_info=failure)
+        self.close_connection = True
+
+    def encode_head(self, request: Request, response: WSGIResponse) -> bytes:
+        """The head of any answer. Decides how the content is framed and whether the connection goes on."""
+        control, head = request.head.control, response.head
+        assert head is not None
+        is_10, fields, framing = control.minor == b"0", head.fields, b""
+        persistent = (control.persistent and not self.server.is_stopping and self.requests != self.max_requests
+                      and self.can_drop_unread() and not self.close_connection)
+        if head.status in NO_CONTENT:
+            if head.status != 304:  # RFC 9110 8.6 and 15.3.6
+                fields = fields.without("content-length")
+                framing = b"Content-Length: 0\r\n" if head.status == 205 else b""
+        elif head.length is None and response.length is not None:
+            if response.length or not response.is_headless:  # an empty content in answer to HEAD says nothing of GET's
+                framing = b"Content-Length: %d\r\n" % response.length
+        elif head.length is None and not response.is_headless:
+            response.is_chunked = not is_10
+            persistent = persistent and not is_10  # RFC 9112 6.3, 8: the end of the connection is that of the content
+            framing = b"" if is_10 else b"Transfer-Encoding: chunked\r\n"
+        self.persistent = persistent
+        lines = preamble.octets()
+        if not head.is_plain:
+            lines = b"".join(line for line in lines.splitlines(keepends=True)
+                             if line.partition(b":")[0].decode() not in fields)
+        connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""
+        return b"%b%b%b%b%b\r\n" % (head.status_line, lines, fields.octets, connection_line, framing)
+
+
+class ClientHasGone(ConnectionError):
+    """Raised by write(), where nobody is left to write to."""
+
+
+def _joined(items: list[bytes] | tuple[bytes, ...]) -> bytes | None:
+    """The content that is all there, if it is worth copying into one piece."""
+    if len(items) == 1:
+        return check_piece(items[0])
+    return b"".join(map(check_piece, items)) if sum(map(len, items)) <= SMALL_SIZE else None
+
+
+def _has_one_item(result: Any) -> bool:
+    """PEP 3333, 'Handling the Content-Length Header': then the first piece is the whole content."""
+    try:
+        return len(result) == 1
+    except (TypeError, AttributeError):
+        return False
+
+
+@lru_cache(maxsize=64)
+def server_environ(host: str, port: int, scheme: str, is_multithread: bool) -> dict[str, Any]:
+    """What all environs of a server have in common; to be copied. The keys of a request hold their places."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "", "SCRIPT_NAME": "", "PATH_INFO": "", "QUERY_STRING": "", "REQUEST_URI": "", "RAW_URI": "",
+        "SERVER_NAME": socket.gethostname() if host in WILDCARDS else host, "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": "", "SERVER_SOFTWARE": f"OwnHands/{__version__}", "GATEWAY_INTERFACE": "CGI/1.1",
+        "wsgi.version": (1, 0), "wsgi.url_scheme": scheme, "wsgi.input": None, "wsgi.input_terminated": True,
+        "wsgi.errors": ERRORS, "wsgi.multithread": is_multithread, "wsgi.multiprocess": False, "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper, "wsgi.early_hints": None}
+    return environ | {"HTTPS": "on"} if scheme == "https" else environ
+
+
+# ---- in place of wsgiref.simple_server ------------------------------------------------------------------------------
+
+class WSGIServer(HTTPServer):
+    """wsgiref's server class on this engine. `with` closes it, as there, and does not start it."""
+
+    application: WSGIApplication | None = None
+
+    def __init__(self, server_address: tuple[str, int], RequestHandlerClass: Any = WSGIHandler,
+                 bind_and_activate: bool = True, **knobs: Any) -> None:
+        super().__init__(*server_address[:2], RequestHandlerClass, **knobs)
+        self.timeout: float | None = None  # seconds that handle_request waits for a connection
+        if bind_and_activate:
+            self.open()
+
+    def server_bind(self) -> None:
+        super().server_bind()
+        host, port = self.server_address[:2]
+        environ = server_environ(str(host), int(port), "http", False)
+        self.server_name, self.server_port = environ["SERVER_NAME"], int(port)
+        # What wsgiref's own handler classes make their environ of; they are served too.
+        self.base_environ = {"SERVER_NAME": self.server_name, "SERVER_PORT": str(port), "SCRIPT_NAME": "",
+                             "GATEWAY_INTERFACE": "CGI/1.1", "REMOTE_HOST": "", "CONTENT_LENGTH": ""}
+
+    def get_app(self) -> WSGIApplication | None:
+        return self.application
+
+    def set_app(self, application: WSGIApplication | None) -> None:
+        self.application = application
+
+    def handle_request(self) -> None:
+        """Serves one request on this thread, or calls handle_timeout where no client comes within `timeout`."""
+        self.open()
+        if not wait_until_ready(self.socket, False, math.inf if self.timeout is None else self.timeout):
+            return self.handle_timeout()
+        handler = self.RequestHandlerClass
+        self.RequestHandlerClass = with_attributes(handler, {"max_requests": 1})
+        try:
+            self._handle_request_noblock()  # type: ignore[attr-defined]  # BaseServer's: its stages in their order
+        finally:
+            self.RequestHandlerClass = handler
+
+    def __enter__(self) -> "WSGIServer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.server_close()
+
+
+def make_server(host: str, port: int, app: WSGIApplication, server_class: Any = WSGIServer,
+                handler_class: Any = WSGIHandler) -> Any:
+    """wsgiref.simple_server.make_server: a server that listens on host and port. Raises OSError."""
+    server = server_class((host, port), handler_class)
+    server.set_app(app)
+    return server
+
+
+def load_handler(spec: str) -> type[WSGIHandler]:
+    """A handler class for the application that "package.module:name" names, "app" if no name is given.
+
+    "module:make()" calls what it finds. Raises ValueError, of one line, where there is no such application, and what
+    the module raises when it is imported.
+    """
+    module_name, _, name = spec.partition(":")
+    name, is_factory = (name or "app").removesuffix("()"), name.endswith("()")
+    try:
+        found: Any = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(f"there is no module {error.name}") from None
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ValueError(f"{module_name} has no {name}")
+        found = getattr(found, part)
+    application = found() if is_factory else found
+    if not callable(application):
+        raise ValueError(f"{spec} is no WSGI application: it cannot be called")
+    return type("WSGIHandler", (WSGIHandler,), {"application": staticmethod(application)})
