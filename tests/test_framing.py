@@ -208,7 +208,7 @@ class Files(unittest.TestCase):
         self.assertEqual(sent(Response(opener(self.path))), ([length(1000)], b"a" * 1000, True))
 
     def test_a_temporary_file(self):
-        file = tempfile.NamedTemporaryFile()
+        file = tempfile.NamedTemporaryFile()  # noqa: SIM115  closed once sent
         file.write(b"abc")
         file.seek(1)
         self.assertEqual(sent(Response(file)), ([length(2)], b"bc", True))
@@ -226,7 +226,8 @@ class Files(unittest.TestCase):
         reading, writing = os.pipe()
         os.write(writing, b"abc")
         os.close(writing)
-        self.assertEqual(sent(Response(open(reading, "rb"))), ([CHUNKED], b"3\r\nabc\r\n0\r\n\r\n", True))
+        file = os.fdopen(reading, "rb")
+        self.assertEqual(sent(Response(file)), ([CHUNKED], b"3\r\nabc\r\n0\r\n\r\n", True))
 
     def test_one_that_grows_is_sent_as_promised(self):
         self.path.write_bytes(b"abc")

@@ -125,10 +125,10 @@ class Replies(unittest.TestCase):
         self.assertEqual([reply.content for reply in parse_replies(octets, method)], [b"", b"a"])
 
     def test_interim(self):
-        octets = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"
+        octets = b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"
         (reply,) = parse_replies(octets)
         self.assertEqual((reply.status, [head.status for head in reply.interim], reply.interim[0].pairs),
-                         (204, [103, 100], (("Link", "a"),)))
+                         (204, [103, 100], (("A", "b"),)))
 
     @params(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
