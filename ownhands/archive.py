@@ -29,7 +29,8 @@ def zip_pieces(folder: Path, *, name: str = "", hidden: bool = False,
     """
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        top = name or folder.resolve().name or "files"
+        folder = folder.resolve()
+        top = name or folder.name or "files"
         for path, inside, status in _walk(folder, top, hidden, accepts):
             info = describe(inside, status)
             if info.is_dir():
@@ -60,27 +61,23 @@ class _Sink(io.RawIOBase):
         return octets
 
 
-def _walk(folder: Path, inside: str, hidden: bool, accepts: Callable[[Path], bool]
+def _walk(folder: Path, top: str, hidden: bool, accepts: Callable[[Path], bool]
           ) -> Iterator[tuple[Path, str, os.stat_result]]:
     """Everything in the folder and below, sorted, each with its name in the zip; a folder before what is in it."""
-    try:
-        yield folder, inside + "/", folder.lstat()
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        path = folder / entry.name
-        if (not hidden and entry.name.startswith(".")) or not accepts(path):
-            continue
+    waiting = [(folder, top)]
+    while waiting:
+        path, inside = waiting.pop()
         try:
-            status = entry.stat(follow_symlinks=False)
-        except OSError:  # it has gone
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode):
+                yield path, inside, status
+            elif stat.S_ISDIR(status.st_mode):
+                names = sorted(os.listdir(path), reverse=True)  # noqa: PTH208  names are all that is needed
+                yield path, inside + "/", status
+                waiting += [(path / name, f"{inside}/{name}") for name in names
+                            if (hidden or not name.startswith(".")) and accepts(path / name)]
+        except OSError:  # it has gone, or cannot be read
             continue
-        if stat.S_ISDIR(status.st_mode):
-            yield from _walk(path, f"{inside}/{entry.name}", hidden, accepts)
-        elif stat.S_ISREG(status.st_mode):
-            yield path, f"{inside}/{entry.name}", status
 
 
 def describe(inside: str, status: os.stat_result) -> zipfile.ZipInfo:
