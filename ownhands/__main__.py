@@ -52,6 +52,7 @@ lead out of the folder, are refused unless you say otherwise. The log goes to st
 """
 
 _MODULE_AND_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
+_APPLICATION = re.compile(rf"{_MODULE_AND_NAME.pattern}(?:\(\))?")
 _SIZE = re.compile(r"([0-9]+)([KMGT]?)(?:i?B)?", re.I)
 _WILDCARDS = frozenset(["", "0.0.0.0", "::"])  # hosts that mean every address
 
@@ -222,10 +223,8 @@ def choose_handler(parser: argparse.ArgumentParser, options: argparse.Namespace,
         if what is not None:
             knobs["root"] = what
         return find_object(parser, options.handler, "handler class"), options.handler
-    if what is not None and _MODULE_AND_NAME.fullmatch(what) and not Path(what).exists():
-        from .wsgi import WSGIHandler  # costs those nothing who share a folder
-        knobs["application"] = find_object(parser, what, "WSGI application")
-        return WSGIHandler, what
+    if what is not None and _APPLICATION.fullmatch(what) and not Path(what).exists():
+        return find_application(parser, what), what
     folder = Path(what or ".")
     if not folder.is_dir():
         hint = f"; for a port, type --port {what}" if what.isdigit() else ""
@@ -240,7 +239,7 @@ def find_object(parser: argparse.ArgumentParser, text: str, kind: str) -> Any:
     if not _MODULE_AND_NAME.fullmatch(text):
         parser.error(f"{text!r} is no {kind}: give MODULE:NAME")
     module_name, _, name = text.partition(":")
-    sys.path.insert(0, "")  # as `python -m` has it, also where ownhands is started by another way
+    look_here()
     try:
         found: Any = import_module(module_name)
         for each in name.split("."):
@@ -252,6 +251,22 @@ def find_object(parser: argparse.ArgumentParser, text: str, kind: str) -> Any:
     except AttributeError:
         parser.error(f"{module_name} has no {name}")
     return found
+
+
+def find_application(parser: argparse.ArgumentParser, text: str) -> Any:
+    """A handler class for the WSGI application that `module:name` or `module:make()` means."""
+    from .wsgi import load_handler  # costs those nothing who share a folder
+    look_here()
+    try:
+        return load_handler(text)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def look_here() -> None:
+    """Modules of the current folder are found, as `python -m` has it, also where ownhands is started another way."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, "")
 
 
 def set_up_logging(access_log: str) -> None:

@@ -58,7 +58,7 @@ class RequestHandler(ExchangeHandler):
         return Response(_error_text(500, ""), 500)
 
     def log_exchange(self, request: Request | None, response: Response, size: int) -> None:
-        """Called once an answer is out, if `ownhands.access` logged INFO when the connection began; `size` in octets."""
+        """Called once an answer is out, if `ownhands.access` took INFO when the connection began; `size` in octets."""
         client = self.client_address[0].removeprefix("::ffff:") if self.client_address else "-"
         access_log.info(FORMATS[self.log_format](
             Answered(client, self.user, time.time(), request, response.status, size)))
