@@ -98,9 +98,13 @@ class ExchangeHandler(Limits, ConnectionHandler):
     def end_of_octets(self) -> None:
         """The client sends no more. A request that is not complete is not processed (RFC 9112 8)."""
         if self.gathering is not None:
-            self.refuse(ProtocolError(400, "the content ended early"))
-        else:
-            self.close_connection = True
+            return self.refuse(ProtocolError(400, "the content ended early"))
+        if self.received and self.unread is None:
+            try:
+                parse_request_head(self.received, self.limits)  # the last octets may not have been looked at
+            except ProtocolError as error:
+                return self.refuse(error)
+        self.close_connection = True
 
     def expire(self) -> None:
         """The client was too slow: an answer where a request has begun, else nothing is said."""

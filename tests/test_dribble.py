@@ -33,6 +33,8 @@ class Dribble(unittest.TestCase):
         b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 300,
         b"GET /" + b"a" * 300,
         b"M" * 300,
+        b"M" * 65,
+        b"\r\nOPT\x01" + b"\xff" * 65,
         b"\x16\x03\x01",
         b"GET / HTTP/1.1\nHost: a\n\n",
     )
