@@ -3,47 +3,30 @@
 Pure functions. The outcome is a value, or None for 'more octets are needed', or ProtocolError for 'never valid'.
 Refuses to know connections, clocks, handlers, and what a request is for.
 """
-import re
 from http import HTTPStatus
 from socket import AF_INET6, inet_pton
 from time import gmtime
 from typing import NamedTuple
 
+from .grammar import (
+    ABSOLUTE_FORM,
+    AUTHORITY,
+    BARE_LF,
+    CHUNK_LINE,
+    CODINGS_FOR_CHUNKED,
+    CONTROL_LINE,
+    FIELD_SECTION,
+    IS_NAME,
+    IS_VALUE,
+    LONGEST_METHOD,
+    NAME,
+    ORIGIN_FORM,
+    REQUEST_HEAD,
+    STATUS_LINE,
+    VERSION,
+)
+
 Pair = tuple[str, str]
-
-# RFC 9110 5.6.2, 5.5 and RFC 9112 5. Possessive quantifiers: what was matched is never tried again.
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
-_FIELD_LINE = _TOKEN + rb":" + _VALUE
-# RFC 3986 3.3 and 3.4, and what browsers send unencoded besides: []^`{|} in a path, these and \ and % in a query.
-_PATH = rb"/(?:[!$&-;=@-\[\]-~]++|%[0-9A-Fa-f]{2})*+"
-_QUERY = rb"(?:\?[!$%&-;=?-~]*+)?+"
-_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
-_REG_NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})++"
-_IP_LITERAL = rb"\[(?:[0-9A-Fa-f:.]++|[vV][0-9A-Fa-f]++\.[A-Za-z0-9\-._~!$&'()*+,;=:]++)\]"  # RFC 3986 3.2.2
-
-LONGEST_METHOD = 64  # octets; longer ones are known to nobody
-
-_METHOD = rb"(?!CONNECT )[!#$%%&'*+\-.^_`|~0-9A-Za-z]{1,%d}+" % LONGEST_METHOD
-_REQUEST_HEAD = re.compile(rb"(?:\r\n)*+(%b) (%b%b) HTTP/1\.([0-9])((?:\r\n%b)*+)\r\n\r\n"
-                           % (_METHOD, _PATH, _QUERY, _FIELD_LINE))
-_FIELD_SECTION = re.compile(rb"(?:\r\n%b)*+" % _FIELD_LINE)
-_CONTROL_LINE = re.compile(  # the look-ahead, being case-sensitive, is quick to pass over all others
-    rb"\r\n(?=[CEHTceht])((?i:host|connection|content-length|transfer-encoding|expect)):[ \t]*+([^\r]*+)")
-_ORIGIN_FORM = re.compile(_PATH + _QUERY)
-_AUTHORITY = re.compile(rb"(%b|%b)(?::([0-9]*+))?+" % (_REG_NAME, _IP_LITERAL))
-_ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?]++)(%b)?(%b)" % (_PATH, _QUERY))
-_VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
-_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9]{2}) (%b)" % _VALUE)
-_CODING = rb"%b(?:[ \t]*+;[ \t]*+%b[ \t]*+=[ \t]*+(?:%b|%b))*+" % (_TOKEN, _TOKEN, _TOKEN, _QUOTED)
-_CODINGS_FOR_CHUNKED = re.compile(rb"(?:%b[ \t]*+,[ \t]*+)++chunked" % _CODING, re.I)
-_CHUNK_EXT = rb"(?:[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+)*+" % (_TOKEN, _TOKEN, _QUOTED)
-_CHUNK_LINE = re.compile(rb"(?=[0-9A-Fa-f])0*+([0-9A-Fa-f]*+)(%b)\r\n" % _CHUNK_EXT)
-_BARE_LF = re.compile(rb"(?<!\r)\n")
-_BARE_CR = re.compile(rb"\r(?!\n|\Z)")
-_NAME = re.compile(_TOKEN)
-_IS_NAME = re.compile(_TOKEN.decode("latin-1"))
-_IS_VALUE = re.compile(_VALUE.decode("latin-1"))
 
 MAX_LENGTH_DIGITS = 18  # larger than any content, small enough for a machine word
 SHORTEST_FIELD_LINE = 4  # octets: a:CRLF
@@ -125,7 +108,7 @@ def parse_request_head(octets: bytes, limits: HeadLimits = HeadLimits(),
     """
     if previous is not None and octets == previous.octets:
         return previous
-    match = _REQUEST_HEAD.match(octets)
+    match = REQUEST_HEAD.match(octets)
     if match is None:
         return _parse_other_head(octets, limits)
     method, target, minor, section = match.groups()
@@ -133,7 +116,7 @@ def parse_request_head(octets: bytes, limits: HeadLimits = HeadLimits(),
     if (end > limits.max_head_size or len(target) > limits.max_target_size
             or len(section) > limits.max_fields * SHORTEST_FIELD_LINE):
         _check_limits(end, target, section, limits)
-    lines = _CONTROL_LINE.findall(section)
+    lines = CONTROL_LINE.findall(section)
     if previous is not None and lines == previous.control.lines and minor == previous.control.minor:
         control = previous.control
     else:
@@ -155,17 +138,17 @@ def _parse_other_head(octets: bytes, limits: HeadLimits) -> RequestHead | None:
     section = separator + section
     method, target, minor = _split_request_line(line, limits)
     _check_limits(end + 4, target, section, limits)
-    if _FIELD_SECTION.fullmatch(section) is None:
+    if FIELD_SECTION.fullmatch(section) is None:
         raise ProtocolError(400, _fault_of_fields(section))
-    control = parse_control(_CONTROL_LINE.findall(section), minor)
+    control = parse_control(CONTROL_LINE.findall(section), minor)
     return RequestHead(method.decode("ascii"), _check_target(method, target), section, control, end + 4, b"")
 
 
 def _check_unfinished(octets: bytes, line: bytes, limits: HeadLimits) -> None:
     """Raises ProtocolError for the beginning of a head that no further octets can make valid."""
-    if _BARE_LF.search(line):
+    if BARE_LF.search(line):
         raise ProtocolError(400, "a line of the head does not end with CRLF")
-    if line and line != b"\r" and not _NAME.match(line):
+    if line and line != b"\r" and not NAME.match(line):
         raise ProtocolError(400, "the first octets are not those of an HTTP request")
     if len(line) > LONGEST_METHOD and b" " not in line[:LONGEST_METHOD + 1]:
         raise ProtocolError(501, "the method is too long")
@@ -189,10 +172,10 @@ def _check_limits(size: int, target: bytes, section: bytes, limits: HeadLimits) 
 
 def _split_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, bytes]:
     """Method, target and minor version of a request line (RFC 9112 3), whatever the form of its target."""
-    if _BARE_LF.search(line) or b"\r" in line:
+    if BARE_LF.search(line) or b"\r" in line:
         raise ProtocolError(400, "bare CR or LF in the request line")
     words = line.split(b" ")
-    if not _NAME.fullmatch(words[0]):
+    if not NAME.fullmatch(words[0]):
         raise ProtocolError(400, "the method is not a token")
     if len(words[0]) > LONGEST_METHOD:
         raise ProtocolError(501, "the method is too long")
@@ -200,7 +183,7 @@ def _split_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, 
         raise ProtocolError(414, "the request target is too long")
     if len(words) != 3:
         raise ProtocolError(400, "the request line is not a method, a target and a version")
-    version = _VERSION.fullmatch(words[2])
+    version = VERSION.fullmatch(words[2])
     if version is None:
         raise ProtocolError(400, "the version is malformed")
     if version[1] != b"1":
@@ -215,10 +198,10 @@ def _check_target(method: bytes, target: bytes) -> str:
         valid = is_authority(target) and port.isdigit() and len(port) <= 5 and int(port) <= 65535
     elif target == b"*":
         valid = method == b"OPTIONS"
-    elif absolute := _ABSOLUTE_FORM.fullmatch(target):
+    elif absolute := ABSOLUTE_FORM.fullmatch(target):
         valid = is_authority(absolute[1])
     else:
-        valid = _ORIGIN_FORM.fullmatch(target) is not None
+        valid = ORIGIN_FORM.fullmatch(target) is not None
     if not valid:
         raise ProtocolError(400, "the request target is malformed")
     return target.decode("ascii")
@@ -226,7 +209,7 @@ def _check_target(method: bytes, target: bytes) -> str:
 
 def is_authority(octets: bytes) -> bool:
     """Whether the octets are uri-host [ ":" port ] (RFC 9110 4.2.1, 7.2): a host, a port of digits, no userinfo."""
-    match = _AUTHORITY.fullmatch(octets)
+    match = AUTHORITY.fullmatch(octets)
     if match is None:
         return False
     if octets.startswith(b"[") and octets[1:2] not in b"vV":
@@ -239,7 +222,7 @@ def is_authority(octets: bytes) -> bool:
 
 def split_absolute_form(target: str) -> tuple[str, str] | None:
     """Authority and the origin-form behind it, or None for a target that is not in absolute-form."""
-    match = _ABSOLUTE_FORM.fullmatch(target.encode("ascii"))
+    match = ABSOLUTE_FORM.fullmatch(target.encode("ascii"))
     if match is None:
         return None
     authority, path, query = (group or b"" for group in match.groups())
@@ -305,7 +288,7 @@ def _check_codings(values: list[bytes], lengths: list[bytes] | None, is_10: bool
     if [value.lower() for value in values] == [b"chunked"]:
         return
     codings = b",".join(values)
-    if _CODINGS_FOR_CHUNKED.fullmatch(codings) and _list_members(values).count(b"chunked") == 1:
+    if CODINGS_FOR_CHUNKED.fullmatch(codings) and _list_members(values).count(b"chunked") == 1:
         raise ProtocolError(501, "a transfer coding other than chunked")
     raise ProtocolError(400, "Transfer-Encoding does not end with chunked")
 
@@ -333,9 +316,9 @@ def _fault_of_fields(section: bytes) -> str:
             return "a field line has no colon"
         if name.rstrip(b" \t") != name:
             return "white space between a field name and its colon"  # RFC 9112 5.1
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             return "a field name is not a token"
-        if re.fullmatch(_VALUE, value) is None:
+        if not IS_VALUE.fullmatch(value.decode("latin-1")):
             return "a control character in a field value"
     return "malformed fields"
 
@@ -347,9 +330,9 @@ def encode_field_lines(pairs: tuple[Pair, ...]) -> bytes:
 
 def check_field(name: str, value: str) -> Pair:
     """The pair, if it can stand in a message; raises ValueError otherwise (RFC 9110 5.1, 5.5)."""
-    if not _IS_NAME.fullmatch(name):
+    if not IS_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a field name")
-    if not _IS_VALUE.fullmatch(value):
+    if not IS_VALUE.fullmatch(value):
         raise ValueError(f"the value of {name} holds a character that no field value may: {value!r}")
     return name, value.strip(" \t")
 
@@ -358,10 +341,10 @@ def check_field(name: str, value: str) -> Pair:
 
 def parse_chunk_line(octets: bytes, start: int, max_chunk_line_size: int) -> tuple[int, int, int] | None:
     """Size of the chunk, size of its extensions, and where its data begins (RFC 9112 7.1); None: not complete."""
-    match = _CHUNK_LINE.match(octets, start)
+    match = CHUNK_LINE.match(octets, start)
     if match is None:
         end = octets.find(b"\r\n", start)
-        if end < 0 and len(octets) - start <= max_chunk_line_size and not _BARE_LF.search(octets, start):
+        if end < 0 and len(octets) - start <= max_chunk_line_size and not BARE_LF.search(octets, start):
             return None
         raise ProtocolError(400, "a chunk size line is malformed" if 0 <= end <= start + max_chunk_line_size
                             else "a chunk size line is too long or ends without CRLF")
@@ -382,7 +365,7 @@ def parse_trailer_section(octets: bytes, start: int, max_trailer_size: int) -> t
     if size > max_trailer_size:
         raise ProtocolError(431, "the trailer section is too large")
     section = b"\r\n" + octets[start:end] if end >= 0 else b""
-    if (end < 0 and _BARE_LF.search(octets, start)) or (end >= 0 and _FIELD_SECTION.fullmatch(section) is None):
+    if (end < 0 and BARE_LF.search(octets, start)) or (end >= 0 and FIELD_SECTION.fullmatch(section) is None):
         raise ProtocolError(400, "the trailer section is malformed")
     return None if end < 0 else (parse_field_lines(section), end + 4)
 
@@ -418,8 +401,8 @@ def parse_response_head(octets: bytes, start: int = 0) -> ResponseHead | None:
     if end < 0:
         return None
     line, separator, section = octets[start:end].partition(b"\r\n")
-    status_line = _STATUS_LINE.fullmatch(line)
-    if status_line is None or _FIELD_SECTION.fullmatch(separator + section) is None:
+    status_line = STATUS_LINE.fullmatch(line)
+    if status_line is None or FIELD_SECTION.fullmatch(separator + section) is None:
         raise ProtocolError(502, "not a response head")
     minor, status, reason = status_line.groups()
     pairs = parse_field_lines(separator + section)
