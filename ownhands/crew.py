@@ -134,7 +134,7 @@ class Crew:
             watch.busy = False
             return watch
 
-    def turns_away(self) -> list[tuple[int, Turner]]:
+    def turns_away(self) -> list[tuple[int, Turner | None]]:
         """What the threads that do not lead are at, with the thread's ident. From any thread."""
         with self.lock:
-            return [(ident, watch.turner) for ident, watch in self.away if watch.turner is not None]
+            return [(ident, watch.turner) for ident, watch in self.away]

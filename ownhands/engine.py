@@ -12,12 +12,13 @@ from typing import Any
 
 from .crew import Crew
 from .polling import READ, WRITE, Poller, Waker, make_poller
-from .watch import Caution, Turner, Watch
+from .watch import WARY_FOR, Caution, Turner, Watch
 from .watchlist import Watchlist
 
 log = logging.getLogger("ownhands")
 
 OVERTAKE_AFTER = 0.002  # seconds that a turn may take before another thread leads
+OVERTAKE_EARLY = 0.0003  # the same, while slow turns are about
 QUICK_TURN = 0.0003  # seconds; a longer turn makes its class cautious
 MAX_EVENTS = 256  # taken from one poll
 
@@ -28,6 +29,7 @@ class EngineThread(threading.Thread):
     def __init__(self, engine: "Engine", run: Callable[[], None], name: str) -> None:
         super().__init__(target=run, name=name, daemon=engine.daemon)
         self.engine = engine
+        self.connection: Any = None  # one that was accepted, in its first turn; its server's to set
 
 
 class Engine:
@@ -54,6 +56,7 @@ class Engine:
         self._arrivals: deque[Watch] = deque()  # to be watched, or watched for something else
         self._held: Watch | None = None  # the listener, while there are too many connections
         self._turns = 0  # ready connections so far, for the monitor and for Caution
+        self._wary_until = 0  # on that count
         self._leader_ident = 0
         self._stopping = self._cutting = False
         self._closes_itself = False
@@ -106,8 +109,8 @@ class Engine:
             self._list.poller.close()
             self._waker.close()
 
-    def turns_away(self) -> list[tuple[int, Turner]]:
-        """What the threads that do not lead are at, with the thread's ident."""
+    def turns_away(self) -> list[tuple[int, Turner | None]]:
+        """What the threads that do not lead are at, with the thread's ident; None for a listener that has closed."""
         return self._crew.turns_away()
 
     # ---- threads ----------------------------------------------------------------------------------------------------
@@ -181,9 +184,12 @@ class Engine:
         """Polls and runs turns until another thread leads: gives the watch whose turn is over then; None at the end."""
         poll, watches, turn, clock = self._list.poller.poll, self._list.watches, self._turn, self.clock
         crew = self._crew
-        timeout: float | None = 0
-        while not crew.has_ended:
-            events = poll(timeout, MAX_EVENTS)
+        now = clock()
+        while True:
+            overtaken = self._tend(now)  # first: who leads for one turn only must do it too
+            if overtaken is not None or crew.has_ended:
+                return overtaken
+            events = poll(self._list.deadlines.wait(now), MAX_EVENTS)
             self._turns += len(events) or 1
             if self.on_activity is not None:
                 self._notify()
@@ -207,13 +213,12 @@ class Engine:
                     return watch
                 before, now = now, clock()
                 if now - before > QUICK_TURN:
-                    watch.caution.fail(self._turns)
+                    self._note_slow(watch)
                 self._settle(watch)
-            overtaken = self._tend(now)
-            if overtaken is not None:
-                return overtaken
-            timeout = self._list.deadlines.wait(now)
-        return None
+
+    def _note_slow(self, watch: Watch) -> None:
+        watch.caution.fail(self._turns)
+        self._wary_until = self._turns + WARY_FOR
 
     def _settle(self, watch: Watch) -> None:
         """Behind a turn of the leader's own: watches the connection on, for what it needs now, or no longer."""
@@ -318,17 +323,22 @@ class Engine:
         """Whether a turn runs that may be overtaken, or turns wait for a thread."""
         return bool(self._turn) or not self._crew.has_leader or self._stopping
 
+    @property
+    def patience(self) -> float:
+        """Seconds that a turn may take now before another thread leads."""
+        return OVERTAKE_EARLY if self._turns < self._wary_until else OVERTAKE_AFTER
+
     def check(self) -> None:
-        """Called every OVERTAKE_AFTER while there is activity: overtakes a long turn, refuses what waits too long."""
+        """Called every `patience` while there is activity: overtakes a long turn, refuses what waits too long."""
         now = self.clock()
-        if self._turn and now - self._turn_started >= OVERTAKE_AFTER:
+        if self._turn and now - self._turn_started >= self.patience:
             with self._lock:  # the thread whose turn it is waits for the lock in _end_turn
                 try:
                     watch = self._turn.pop()
                 except IndexError:
                     return  # it has just ended
                 self._crew.leave(watch, self._leader_ident)
-            watch.caution.fail(self._turns)
+            self._note_slow(watch)
             self._crew.promote()
         elif not self._crew.has_leader:
             self._act_for_leader(now)

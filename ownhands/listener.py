@@ -26,8 +26,10 @@ PAUSE = 0.5  # seconds without accepting, when the system is short of descriptor
 def bind(host: str, port: int, backlog: int, reuse_address: bool) -> socket.socket:
     """A listening socket; the empty host means every address, IPv6 and IPv4 together where the system can.
 
-    Raises OSError, socket.gaierror for an unknown host among them.
+    Raises OSError, socket.gaierror for an unknown host among them, and OverflowError for no such port.
     """
+    if not 0 <= port <= 65535:
+        raise OverflowError("a port is a number from 0 to 65535")  # getaddrinfo would take what is left of it
     if not host and socket.has_dualstack_ipv6():
         try:
             return _listen(socket.AF_INET6, ("::", port), backlog, reuse_address, dualstack=True)
@@ -143,6 +145,8 @@ class Acceptor:
             else:
                 self.server.shutdown_request(request)
         except (Exception, SystemExit):
-            self.server.handle_error(request, client_address)
-            self.server.shutdown_request(request)
+            try:
+                self.server.handle_error(request, client_address)
+            finally:
+                self.server.shutdown_request(request)
         return True

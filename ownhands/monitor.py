@@ -5,7 +5,7 @@ Refuses to know what a turn does.
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
-from .engine import OVERTAKE_AFTER, Engine
+from .engine import Engine
 
 QUIET_TICKS = 25  # looks without any activity after which the monitor sleeps
 
@@ -32,7 +32,7 @@ class Monitor:
                 self._sleep(seen)
                 quiet = 0
             else:
-                self._wait(OVERTAKE_AFTER)
+                self._wait(min(engine.patience for engine in self.engines))
             for engine in self.engines:
                 engine.check()
 

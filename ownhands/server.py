@@ -33,6 +33,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
     max_wait = 10.0  # seconds that a request waits for a thread; then it is refused
     max_connections = 10_000  # past it new ones wait in the backlog
     shutdown_timeout = 30.0  # seconds that requests may go on when the server stops
+    switch_interval: float | None = 0.0001  # seconds of computing after which `serve` lets another thread go on
     request_queue_size = 1024  # connections in the backlog
     allow_reuse_address = os.name == "posix"  # on Windows it would let two servers share a port
     daemon_threads = True
@@ -106,12 +107,15 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             host, port = map(str, self.server_address[:2])
             reason = getattr(error, "strerror", None) or error
             raise SystemExit(f"ownhands: cannot listen on {host or '*'}:{port}: {reason}") from None
-        self.announce()
         raise_descriptor_limit(self.max_connections + self.max_threads)
-        previous = self._take_signals()
+        previous, interval = self._take_signals(), sys.getswitchinterval()
+        if self.switch_interval is not None:  # of the interpreter: a leader must not queue behind long computations
+            sys.setswitchinterval(self.switch_interval)
         try:
+            self.announce()
             self.serve_forever()
         finally:
+            sys.setswitchinterval(interval)
             for number, handler in previous.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if self._was_cut:
@@ -158,7 +162,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             return
         try:
             self.is_stopping = False
-            self.open()
+            self._prepare()
+            self._serving_thread = None  # from here on it is another
             threading.Thread(target=self._serve, name="ownhands-monitor", daemon=True).start()
         except BaseException:
             self._end()
@@ -166,16 +171,23 @@ class HTTPServer(ThreadingMixIn, TCPServer):
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serves on this thread until `stop`, or waits for the end if another thread serves. Nothing is polled."""
-        if self._claim():
-            self._serve()
-        else:
+        if not self._claim():
             self._over.wait()
+            return
+        try:
+            if not self.is_stopping:
+                self._prepare()
+        except BaseException:
+            self._end()
+            raise
+        self._serve()
 
     def _claim(self) -> bool:
         """Whether the caller is the one who may serve."""
         with self._lock:
             if not self._over.is_set():
                 return False
+            self._serving_thread = threading.get_ident()  # first: a signal handler on it must not wait for its end
             self._over = threading.Event()
             return True
 
@@ -188,33 +200,35 @@ class HTTPServer(ThreadingMixIn, TCPServer):
 
     def _end(self) -> None:
         self.server_close()
+        for engine in self._engines:
+            engine.close()
         self.is_stopping, self._engines, self._monitor = False, [], None
         self._serving_thread = None
         self._over.set()
 
-    def _run(self) -> None:
-        if self.is_stopping:
-            return
+    def _prepare(self) -> None:
+        """Opens the port and makes the engines, so that `on_connect` may have connections watched."""
         self.open()
-        assert self.socket is not None
         self._was_cut = False
         lanes = self.lane_count
         connections = min(self.max_connections, max_descriptors() - self.max_threads)
-        engines = [Engine(self._close_turner, max(self.max_threads // lanes, 1), max(connections // lanes, 1),
-                          self.max_wait, self.daemon_threads, self.clock) for _ in range(lanes)]
-        self._monitor = monitor = Monitor(engines)
-        self._engines = engines  # before they start: the first connection may be there already
-        for engine in engines:
-            engine.watch(self.socket.fileno(), Acceptor(self, self.clock), self._caution, is_listener=True)
-            engine.start()
-        if self.is_stopping:  # stop was called meanwhile
-            self._stop_engines()
+        self._engines = [Engine(self._close_turner, max(self.max_threads // lanes, 1), max(connections // lanes, 1),
+                                self.max_wait, self.daemon_threads, self.clock) for _ in range(lanes)]
+        self._monitor = Monitor(self._engines)
+
+    def _run(self) -> None:
+        engines, monitor, listener = self._engines, self._monitor, self.socket
+        if monitor is None or listener is None:
+            return  # stop was called before
         try:
+            for engine in engines:
+                engine.watch(listener.fileno(), Acceptor(self, self.clock), self._caution, is_listener=True)
+                engine.start()
+            if self.is_stopping:  # stop was called meanwhile
+                self._stop_engines()
             monitor.run(self._is_over(engines))
         finally:
             self._report_cut(engines)
-            for engine in engines:
-                engine.close()
 
     def _is_over(self, engines: list[Engine]) -> Callable[[], bool]:
         """What the monitor asks: whether all has ended. What outlives `shutdown_timeout` is cut."""
@@ -242,14 +256,20 @@ class HTTPServer(ThreadingMixIn, TCPServer):
     def _report_cut(self, engines: list[Engine]) -> None:
         """Says what has outlived `shutdown_timeout`, and ends its connection; its thread is left to itself."""
         frames = sys._current_frames()
+        first_turns = {thread.ident: thread.connection for thread in threading.enumerate()
+                       if isinstance(thread, EngineThread) and thread.connection is not None}
         for ident, turner in (away for engine in engines for away in engine.turns_away()):
+            connection = first_turns.get(ident, getattr(turner, "connection", None))
+            if connection is None:
+                continue  # it was about to accept
             self._was_cut = True
             stack = "".join(traceback.format_stack(frames[ident])) if ident in frames else ""
-            log.error("%s did not end in %s s and is cut:\n%s", type(turner).__name__, self.shutdown_timeout, stack)
+            log.error("%s did not end in %s s and is cut:\n%s", handler_class(self.RequestHandlerClass).__name__,
+                      self.shutdown_timeout, stack)
             try:
-                turner.connection.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+                connection.shutdown(socket.SHUT_RDWR)
             except (AttributeError, OSError):
-                pass  # it is the listener's, or the client has gone
+                pass  # the client has gone
 
     def stop(self) -> None:
         """Ends serving: idle connections at once, others when they have been answered.
@@ -302,11 +322,17 @@ class HTTPServer(ThreadingMixIn, TCPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """ThreadingMixIn's entry: on the thread that will serve, at least the first turn. Nothing is raised."""
+        thread: Any = threading.current_thread()
+        thread.connection = request  # for `_report_cut`
         try:
             self.on_connect(request, client_address)
         except (Exception, SystemExit):
-            self.handle_error(request, client_address)
-            self.shutdown_request(request)
+            try:
+                self.handle_error(request, client_address)
+            finally:
+                self.shutdown_request(request)
+        finally:
+            thread.connection = None
 
     def on_connect(self, connection: Any, client_address: Any = None) -> None:
         """Serves a connection, anything with recv, send and close, on this thread until it is closed or watched."""

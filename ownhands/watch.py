@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from .polling import READ, WRITE
 
 FIRST_CAUTION, LAST_CAUTION = 64, 8192  # turns before which leadership is given away
-RESET_AFTER = 1000  # quick turns that make a failed trial count as the first
+SELDOM = 16  # quick turns to a slow one, from which on overtaking it costs less than giving way before each
+WARY_FOR = 1000  # turns after a slow one in which the next is overtaken early
 
 
 class Turner(Protocol):
@@ -27,19 +28,26 @@ class Turner(Protocol):
 
 
 class Caution:
-    """Whether a handler class is trusted to be quick. A late or lost update costs a hand-over, nothing else."""
+    """Whether a handler class is trusted to be quick. A late or lost update costs a hand-over, nothing else.
+
+    Where slow turns are seldom, each is overtaken, and early. Where they are not, leadership is given away before the
+    turns, at first 64 of them; then the class is tried again, and each trial that fails at once doubles that.
+    """
 
     def __init__(self, turns: float = 0) -> None:
         self.turns = turns  # before each of so many turns leadership is given away
         self._length = FIRST_CAUTION
-        self._trusted_since = 0  # on the engine's count of turns
+        self._trusted_since = -SELDOM  # on the engine's count of turns
 
     def fail(self, count: int) -> None:
         """A turn that was trusted to be quick was not; `count` is the engine's count of turns."""
-        if count - self._trusted_since > RESET_AFTER:
+        is_seldom = count - self._trusted_since >= SELDOM
+        self._trusted_since = count
+        if is_seldom:
             self._length = FIRST_CAUTION
-        self.turns = max(self.turns, self._length)
-        self._length = min(2 * self._length, LAST_CAUTION)
+        else:
+            self.turns = max(self.turns, self._length)
+            self._length = min(2 * self._length, LAST_CAUTION)
 
     def spend(self, count: int) -> None:
         """A cautious turn; how long it took is not judged, for it has waited for other threads as well."""

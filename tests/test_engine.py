@@ -5,7 +5,7 @@ import unittest
 from unittest import mock
 
 from ownhands import crew, engine
-from ownhands.watch import Caution
+from ownhands.watch import WARY_FOR, Caution
 
 from .engines import Block, FakeTurner, Stage, wait_for
 
@@ -180,17 +180,23 @@ class OvertakenTest(EngineTest):
 
 
 class CautiousTest(EngineTest):
-    def test_an_overtaken_turn_makes_its_class_cautious(self):
+    def test_an_overtaken_turn_lets_the_next_be_overtaken_early(self):
         self.stage.block(1000, self.stage.add(1000))
         self.stage.overtake()
-        self.assertEqual(64, self.stage.caution.turns)
+        self.assertEqual(engine.OVERTAKE_EARLY, self.engine.patience)
 
     def test_so_does_a_turn_that_was_long_though_nobody_saw_it(self):
         turner = self.stage.add(1000)
         turner.steps.append(lambda: setattr(self.clock, "now", 0.0004))
         self.stage.turn(1000, turner)
         self.poller.settle()
-        self.assertEqual(64, self.stage.caution.turns)
+        self.assertEqual(engine.OVERTAKE_EARLY, self.engine.patience)
+
+    def test_patience_comes_back(self):
+        self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        self.engine._turns += WARY_FOR
+        self.assertEqual(engine.OVERTAKE_AFTER, self.engine.patience)
 
     def test_leadership_is_given_away_before_a_cautious_turn(self):
         self.stage.caution.turns = 1
@@ -220,14 +226,17 @@ class CautionTest(unittest.TestCase):
             self.caution.spend(at)
         return turns
 
-    def test_each_failed_trial_doubles_it(self):
-        self.assertEqual([64, 128, 256], [self.fail(at) for at in (1, 2, 3)])
+    def test_a_slow_turn_among_many_quick_ones_does_not_make_it_cautious(self):
+        self.assertEqual([0, 0, 0], [self.fail(at) for at in (100, 200, 300)])
+
+    def test_each_trial_that_fails_at_once_doubles_it(self):
+        self.assertEqual([0, 64, 128, 256], [self.fail(at) for at in (1, 2, 3, 4)])
 
     def test_it_has_an_end(self):
         self.assertEqual(8192, [self.fail(at) for at in range(20)][-1])
 
-    def test_a_thousand_quick_turns_reset_it(self):
-        self.assertEqual([64, 128, 64], [self.fail(at) for at in (1, 900, 1901)])
+    def test_quick_turns_reset_it(self):
+        self.assertEqual([0, 64, 0, 64], [self.fail(at) for at in (1, 2, 900, 901)])
 
     def test_it_does_not_go_below_nothing(self):
         self.caution.spend(1)

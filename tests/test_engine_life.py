@@ -128,6 +128,7 @@ class ManyConnectionsTest(EngineTest):
         super().setUp()
         self.listener = self.stage.add(1000, is_listener=True)
         self.turners = [self.stage.add(fd) for fd in (1001, 1002)]
+        self.poller.settle()
         self.poller.ready(1000)
         self.poller.settle()
 

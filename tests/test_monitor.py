@@ -6,6 +6,8 @@ from ownhands.monitor import QUIET_TICKS, Monitor
 
 
 class FakeEngine:
+    patience = OVERTAKE_AFTER
+
     def __init__(self):
         self.activity = (0, 0.0)
         self.needs_monitor = False

@@ -1,0 +1,361 @@
+"""The server's wiring and life: knobs, handler classes of all kinds, addresses, start and stop."""
+import contextlib
+import functools
+import io
+import socket
+import socketserver
+import sys
+import threading
+import unittest
+from unittest import mock
+
+from nose2.tools import params
+
+from ownhands import HTTPServer, RequestHandler, Response
+from ownhands.engine import EngineThread
+from ownhands.testing import MockClient, MockConnection
+
+from .engines import PATIENCE, Block
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Quiet(RequestHandler):
+    """Says where it is asked from, and can be held."""
+
+    block = None
+
+    def do_GET(self, request):
+        if self.block is not None and request.path == "/slow":
+            self.block()
+        return Response(f"{request.path}\n")
+
+
+class Upper(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(line.upper())
+
+
+class Greeter(socketserver.BaseRequestHandler):
+    greeting = b"hello"
+
+    def handle(self):
+        self.request.sendall(self.greeting)
+
+
+class ServerTest(unittest.TestCase):
+    def serve(self, handler=Quiet, **knobs):
+        server = HTTPServer("127.0.0.1", 0, handler, **knobs)
+        server.start()
+        self.addCleanup(server.stop)
+        return server
+
+    def connect(self, server, data=b""):
+        client = socket.create_connection(server.server_address, PATIENCE)
+        self.addCleanup(client.close)
+        client.sendall(data)
+        return client
+
+    def read(self, client):
+        """Everything until the other side closes."""
+        with client.makefile("rb") as file:
+            return file.read()
+
+    def answer(self, client):
+        """The next octets, a small answer's."""
+        return client.recv(65536)
+
+    def hold(self, **knobs):
+        """A server one request of which is being answered, until the block is ended."""
+        block = Block()
+        self.addCleanup(block.end)
+        server = self.serve(type("Held", (Quiet,), {"block": staticmethod(block)}), **knobs)
+        client = self.connect(server, b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        block.wait()
+        return server, client, block
+
+
+class KnobTest(unittest.TestCase):
+    def test_of_the_server(self):
+        self.assertEqual(3, HTTPServer(max_threads=3).max_threads)
+
+    def test_of_the_handler(self):
+        server = HTTPServer(handler=Quiet, idle_timeout=1.5)
+        self.assertEqual(1.5, server.RequestHandlerClass.idle_timeout)
+        self.assertTrue(issubclass(server.RequestHandlerClass, Quiet))
+
+    def test_another_servers_are_left_alone(self):
+        HTTPServer(max_threads=3, handler=Quiet, idle_timeout=1.5)
+        self.assertEqual((64, 75.0), (HTTPServer.max_threads, Quiet.idle_timeout))
+
+    def test_of_both(self):
+        server = HTTPServer(handler=Upper, timeout=2)
+        self.assertEqual((2, 2), (server.timeout, server.RequestHandlerClass.timeout))
+
+    def test_of_a_handler_class_behind_a_partial(self):
+        server = HTTPServer(handler=functools.partial(Quiet), idle_timeout=1.5)
+        self.assertEqual(1.5, server.RequestHandlerClass.func.idle_timeout)
+
+    @params("max_thread", "serve", "url", "do_GET", "_engines", "on_request", "lane_count", "allowed_methods")
+    def test_anything_else_is_an_error(self, name):
+        with self.assertRaises(TypeError):
+            HTTPServer(handler=Quiet, **{name: 1})
+
+    def test_making_a_server_opens_nothing(self):
+        threads = threading.active_count()
+        with mock.patch.object(socket, "socket", side_effect=AssertionError):
+            HTTPServer()
+        self.assertEqual(threads, threading.active_count())
+
+
+class AddressTest(ServerTest):
+    def test_port_0_is_a_free_one_and_the_url_says_which(self):
+        server = self.serve()
+        self.assertEqual(f"http://127.0.0.1:{server.socket.getsockname()[1]}/", server.url)
+        self.assertIn(b"200 OK", self.answer(self.connect(server, GET)))
+
+    def test_a_port_that_is_taken_is_said_in_one_line(self):
+        port = self.serve().server_address[1]
+        with self.assertRaises(SystemExit) as caught:
+            HTTPServer("127.0.0.1", port).serve()
+        self.assertRegex(caught.exception.code, rf"\Aownhands: cannot listen on 127\.0\.0\.1:{port}: [^\n]+\Z")
+
+    def test_so_is_a_host_that_does_not_exist(self):
+        with self.assertRaises(SystemExit) as caught:
+            HTTPServer("no.such.host.invalid", 1).serve()
+        self.assertIn("no.such.host.invalid:1: ", caught.exception.code)
+
+    def test_so_is_a_port_that_cannot_be(self):
+        with self.assertRaises(SystemExit) as caught:
+            HTTPServer("127.0.0.1", 70_000).serve()
+        self.assertIn("127.0.0.1:70000: ", caught.exception.code)
+
+    def test_a_port_that_was_just_used_is_used_again(self):
+        server = self.serve()
+        client = self.connect(server, GET)
+        self.answer(client)
+        server.stop()  # so the connection is in TIME_WAIT on this side
+        again = HTTPServer("127.0.0.1", server.server_address[1], Quiet)
+        again.start()
+        again.stop()
+
+
+class HandlerClassTest(ServerTest):
+    @params(Greeter, functools.partial(Greeter), lambda *arguments: Greeter(*arguments))
+    def test_a_base_request_handler(self, handler):
+        self.assertEqual(b"hello", self.read(self.connect(self.serve(handler))))
+
+    def test_a_stream_request_handler(self):
+        client = self.connect(self.serve(Upper), b"one\n")
+        self.assertEqual(b"ONE\n", self.answer(client))
+        client.sendall(b"two\n")
+        self.assertEqual(b"TWO\n", self.answer(client))
+
+    def test_many_of_them_at_once(self):
+        server = self.serve(Upper)
+        clients = [self.connect(server, b"one\n") for _ in range(20)]
+        self.assertEqual([b"ONE\n"] * 20, [self.answer(client) for client in clients])
+
+    def test_more_of_them_than_threads_wait_in_the_backlog(self):
+        server = self.serve(Upper, max_threads=1)
+        first, second = self.connect(server, b"one\n"), self.connect(server, b"two\n")
+        self.assertEqual(b"ONE\n", self.answer(first))
+        first.close()
+        self.assertEqual(b"TWO\n", self.answer(second))
+
+    @params(functools.partial(Quiet), lambda *arguments: Quiet(*arguments))
+    def test_one_in_turns_that_is_no_class(self, handler):
+        server = self.serve(handler, max_threads=1)
+        idle = self.connect(server, GET)
+        self.answer(idle)
+        self.assertIn(b"200 OK", self.answer(self.connect(server, GET)))
+
+    @params(ValueError, SystemExit)
+    def test_one_that_raises_harms_its_connection_alone(self, error):
+        def handler(*arguments):
+            if failing:
+                raise error
+            return Greeter(*arguments)
+
+        failing = True
+        server = self.serve(handler)
+        with self.assertLogs("ownhands", "ERROR"):
+            self.assertEqual(b"", self.read(self.connect(server)))
+        failing = False
+        self.assertEqual(b"hello", self.read(self.connect(server)))
+
+    def test_a_handler_that_closes_its_connection_is_forgotten(self):
+        class Closing(Quiet):
+            def do_GET(self, request):
+                self.connection.close()
+                return "gone"
+
+        self.assertEqual(b"", self.read(self.connect(self.serve(Closing), GET)))
+
+
+class StageTest(ServerTest):
+    def test_verify_request_turns_away(self):
+        server = self.serve()
+        server.verify_request = lambda request, client_address: False
+        self.assertEqual(b"", self.read(self.connect(server)))
+
+    def test_handle_error_hears_what_on_connect_raises(self):
+        server, heard = self.serve(), []
+        server.on_connect = mock.Mock(side_effect=ValueError)
+        server.handle_error = lambda request, client_address: heard.append((sys.exc_info()[0], client_address))
+        client = self.connect(server)
+        self.assertEqual(b"", self.read(client))
+        self.assertEqual([(ValueError, client.getsockname())], heard)
+
+    def test_an_error_in_handle_error_harms_its_connection_alone(self):
+        server = self.serve()
+        server.on_connect = mock.Mock(side_effect=ValueError)
+        server.handle_error = mock.Mock(side_effect=ValueError)
+        with self.assertLogs("ownhands", "ERROR"):
+            self.assertEqual(b"", self.read(self.connect(server)))
+            server.stop()
+        del server.on_connect, server.handle_error
+        server.start()
+        self.assertIn(b"200 OK", self.answer(self.connect(server, GET)))
+
+    def test_an_error_in_shutdown_request_is_heard_too(self):
+        server, heard = self.serve(), threading.Event()
+        server.shutdown_request = mock.Mock(side_effect=[ValueError, None])  # the socket is closed with its last use
+        server.handle_error = lambda request, client_address: heard.set()
+        self.answer(self.connect(server, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")))
+        self.assertTrue(heard.wait(PATIENCE))
+
+    def test_on_connect_takes_a_mock_and_no_address(self):
+        connection = MockConnection(GET)
+        HTTPServer(handler=Quiet).on_connect(connection, None)
+        self.assertIn(b"200 OK", connection.sent)
+        self.assertTrue(connection.is_closed)
+
+    def test_on_connect_serves_a_socket_where_no_engine_runs(self):
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        ours.sendall(GET + GET)
+        thread = threading.Thread(target=HTTPServer(handler=Quiet).on_connect, args=(theirs,))
+        thread.start()
+        self.assertIn(b"200 OK", ours.recv(65536))
+        ours.shutdown(socket.SHUT_WR)
+        thread.join(PATIENCE)
+        self.assertFalse(thread.is_alive())
+        self.assertEqual(-1, theirs.fileno())
+
+    def test_a_socket_given_by_hand_is_watched_by_a_server_that_runs(self):
+        server = self.serve()
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        server.on_connect(theirs)
+        ours.sendall(GET)
+        self.assertIn(b"200 OK", ours.recv(65536))
+
+    def test_a_mock_is_served_on_the_calling_thread(self):
+        reply = MockClient(HTTPServer(handler=Quiet))("/here")
+        self.assertEqual((200, b"/here\n"), (reply.status, reply.content))
+
+
+class StopTest(ServerTest):
+    def test_with(self):
+        with HTTPServer("127.0.0.1", 0, Quiet) as server:
+            self.assertIn(b"200 OK", self.answer(self.connect(server, GET)))
+        self.assertIsNone(server.socket)
+
+    def test_no_thread_is_left(self):
+        with HTTPServer("127.0.0.1", 0, Quiet) as server:
+            self.answer(self.connect(server, GET))
+            engines = server._engines
+        threads = [thread for thread in threading.enumerate()
+                   if isinstance(thread, EngineThread) and thread.engine in engines]
+        for thread in threads:
+            thread.join(PATIENCE)
+            self.assertFalse(thread.is_alive())
+
+    def test_start_and_stop_any_number_of_times(self):
+        server = HTTPServer("127.0.0.1", 0, Quiet)
+        for _ in range(5):
+            server.start()
+            server.start()
+            self.assertIn(b"200 OK", self.answer(self.connect(server, GET)))
+            server.stop()
+            server.stop()
+
+    def test_from_many_threads_at_once(self):
+        server = self.serve()
+        threads = [threading.Thread(target=server.stop) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+            self.assertFalse(thread.is_alive())
+
+    def test_from_inside_a_handler(self):
+        class Stopper(RequestHandler):
+            def do_GET(self, request):
+                self.server.stop()
+                return "bye"
+
+        server = self.serve(Stopper)
+        self.assertIn(b"Connection: close", self.read(self.connect(server, GET)))
+        server.serve_forever()  # waits for the end, or is told to end at once
+
+    def test_before_serving(self):
+        server = HTTPServer("127.0.0.1", 0, Quiet)
+        server.stop()
+        with contextlib.redirect_stdout(io.StringIO()):
+            server.serve()
+        self.assertIsNone(server.socket)
+
+    def test_a_request_in_flight_is_answered_and_its_connection_closed(self):
+        server, client, block = self.hold()
+        thread = threading.Thread(target=server.stop)
+        thread.start()
+        while not server.is_stopping:
+            pass
+        block.end()
+        received = self.read(client)
+        thread.join(PATIENCE)
+        self.assertIn(b"Connection: close\r\n", received)
+        self.assertTrue(received.endswith(b"/slow\n"))
+
+    def test_meanwhile_the_listener_is_closed(self):
+        server, _, block = self.hold()
+        thread = threading.Thread(target=server.stop)
+        thread.start()
+        while server.socket is not None:
+            pass
+        with self.assertRaises(ConnectionError):
+            socket.create_connection(server.server_address, PATIENCE)
+        block.end()
+        thread.join(PATIENCE)
+
+    def test_an_idle_connection_is_closed(self):
+        server = self.serve()
+        client = self.connect(server, GET)
+        self.answer(client)
+        server.stop()
+        self.assertEqual(b"", self.read(client))
+
+    def test_what_outlives_the_timeout_is_named_and_cut(self):
+        server, client, _ = self.hold(shutdown_timeout=0.01)
+        with self.assertLogs("ownhands", "ERROR") as logs:
+            server.stop()
+        self.assertRegex(logs.output[0], r"(?s)Held did not end in 0\.01 s.*do_GET")
+        self.assertEqual(b"", self.read(client))
+
+    def test_then_serve_says_so(self):
+        server, _, block = self.hold(shutdown_timeout=0.01)
+        with self.assertLogs("ownhands", "ERROR"):
+            server.stop()
+        block.end()
+        self.assertTrue(server._was_cut)
+
+    def test_half_a_request_is_cut_too(self):
+        server = self.serve(shutdown_timeout=0.01)
+        client = self.connect(server, GET.replace(b"GET", b"POST").replace(
+            b"\r\n\r\n", b"\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"))
+        self.assertIn(b"100", self.answer(client))
+        server.stop()
+        self.assertEqual(b"", self.read(client))
