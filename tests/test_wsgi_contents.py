@@ -1,0 +1,200 @@
+"""How a WSGI application's content ends: lengths, close, failures, files; and early hints."""
+import io
+import os
+import tempfile
+import unittest
+from http.client import HTTPConnection
+from typing import Any
+from unittest import mock
+
+from nose2.tools import params
+
+from ownhands import HTTPServer
+from ownhands.testing import MockClient, MockConnection, parse_replies
+from ownhands.wsgi import WSGIHandler, make_server
+
+from .applications import TEXT, answering, head, hello, send, server_for, without_log
+
+
+class Closable:
+    """An iterable of these pieces that counts how often it is closed; an exception among them is raised."""
+
+    def __init__(self, *pieces: Any) -> None:
+        self.pieces, self.closed = iter(pieces), 0
+
+    def __iter__(self) -> "Closable":
+        return self
+
+    def __next__(self) -> bytes:
+        piece = next(self.pieces)
+        if isinstance(piece, Exception):
+            raise piece
+        return piece  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class ContentLengthTest(unittest.TestCase):
+    @params([b"ab"], [b"abcd"], [], iter([b"abcd"]), iter([]), ((b"a", b"b"),))
+    @without_log
+    def test_that_is_wrong_and_known_to_be_is_an_error(self, result: Any) -> None:
+        self.assertIn(b" 500 ", send(answering(result, headers=[("Content-Length", "3")]), head()).sent)
+
+    @params((iter([b"ab", b"cd"]), b"\r\n\r\nab"), (iter([b"a", b"b"]), b"\r\n\r\nab"))
+    @without_log
+    def test_that_is_not_kept_ends_the_connection(self, result: Any, end: bytes) -> None:
+        sent = send(answering(result, headers=[("Content-Length", "3")]), head() * 2).sent
+        self.assertEqual((sent.count(b"HTTP/1.1"), sent.endswith(end)), (1, True))
+
+    def test_of_the_application_is_sent_once(self) -> None:
+        sent = send(answering(iter([b"ab", b"c"]), headers=[("content-length", "3")]), head()).sent
+        self.assertEqual((sent.lower().count(b"content-length"), b"Transfer-Encoding" in sent), (1, False))
+
+
+class CloseTest(unittest.TestCase):
+    @params(
+        ("GET", b"a", b"b"), ("GET",), ("GET", b""), ("HEAD", b"a", b"b"), ("GET", ValueError()),
+        ("GET", b"a", ValueError()),
+        ("GET", "text"), ("GET", b"a", "text"))
+    @without_log
+    def test_is_called_once(self, method: str, *pieces: Any) -> None:
+        result = Closable(*pieces)
+        send(answering(result), head(method=method))
+        self.assertEqual(result.closed, 1)
+
+    @params(0, 10, 200)
+    def test_is_called_when_the_client_leaves(self, after: int) -> None:
+        result = Closable(b"a" * 100, b"b" * 100)
+        server_for(answering(result)).on_connect(MockConnection(head(), fail_after=after))
+        self.assertEqual(result.closed, 1)
+
+    @without_log
+    def test_is_called_without_start_response(self) -> None:
+        result = Closable(b"a")
+        send(lambda environ, start_response: result, head())
+        self.assertEqual(result.closed, 1)
+
+    @without_log
+    def test_that_fails_costs_nobody_the_answer(self) -> None:
+        result = Closable(b"a", b"b")
+        result.close = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+        self.assertEqual(parse_replies(send(answering(result), head()).sent)[0].content, b"ab")
+
+    def test_comes_when_all_is_sent(self) -> None:
+        connection = MockConnection(head())
+        sent = []
+        result = Closable(b"a", b"b")
+        result.close = lambda: sent.append(connection.sent)  # type: ignore[method-assign]
+        server_for(answering(result)).on_connect(connection)
+        self.assertTrue(sent[0].endswith(b"0\r\n\r\n"))
+
+
+class FailureTest(unittest.TestCase):
+    @without_log
+    def test_before_the_head_is_answered(self) -> None:
+        def application(environ: Any, start_response: Any) -> Any:
+            start_response("200 OK", TEXT)
+            raise ValueError("secret")
+
+        sent = send(application, head() * 2).sent
+        self.assertEqual([reply.status for reply in parse_replies(sent)], [500, 500])
+        self.assertNotIn(b"secret", sent)
+
+    @without_log
+    def test_behind_the_head_leaves_out_the_last_chunk(self) -> None:
+        sent = send(answering(Closable(b"a", ValueError())), head() * 2).sent
+        self.assertEqual((sent.count(b"HTTP/1.1"), sent.endswith(b"1\r\na\r\n")), (1, True))
+
+    @without_log
+    def test_without_an_application(self) -> None:
+        self.assertEqual(MockClient(HTTPServer(handler=WSGIHandler))("/").status, 500)
+
+    def test_connect_is_refused(self) -> None:
+        sent = send(hello, b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n").sent
+        self.assertEqual(parse_replies(sent)[0].status, 501)
+
+
+class FileWrapperTest(unittest.TestCase):
+    @staticmethod
+    def wrapping(file: Any, headers: Any = TEXT) -> Any:
+        def application(environ: Any, start_response: Any) -> Any:
+            start_response("200 OK", headers)
+            return environ["wsgi.file_wrapper"](file, 4)
+        return application
+
+    def make_file(self, content: bytes = b"0123456789", at: int = 2) -> Any:
+        file = tempfile.TemporaryFile()  # noqa: SIM115  the server closes it
+        self.addCleanup(file.close)
+        file.write(content)
+        file.seek(at)
+        return file
+
+    @params((TEXT, b"23456789"), ([("Content-Length", "3")], b"234"))
+    def test_of_a_file_has_its_length(self, headers: Any, content: bytes) -> None:
+        file = self.make_file()
+        reply = parse_replies(send(self.wrapping(file, headers), head()).sent)[0]
+        self.assertEqual((reply.content, reply.fields["Content-Length"], file.closed),
+                         (content, str(len(content)), True))
+
+    def test_of_another_source_is_sent_in_chunks(self) -> None:
+        file = io.BytesIO(b"0123456789")
+        reply = parse_replies(send(self.wrapping(file), head()).sent)[0]
+        self.assertEqual((reply.content, reply.fields["Transfer-Encoding"], file.closed),
+                         (b"0123456789", "chunked", True))
+
+    @without_log
+    def test_of_a_file_that_is_too_short_is_an_error(self) -> None:
+        file = self.make_file()
+        self.assertIn(b" 500 ", send(self.wrapping(file, [("Content-Length", "9")]), head()).sent)
+        self.assertTrue(file.closed)
+
+    def test_to_head_sends_its_length_only(self) -> None:
+        file = self.make_file()
+        sent = send(self.wrapping(file), head(method="HEAD")).sent
+        self.assertEqual((parse_replies(sent, "HEAD")[0].fields["Content-Length"], file.closed), ("8", True))
+
+    def test_goes_out_by_sendfile(self) -> None:
+        file = self.make_file(b"x" * 300_000, 0)
+        file.flush()
+        with (make_server("127.0.0.1", 0, self.wrapping(file)) as server,
+              mock.patch("os.sendfile", wraps=os.sendfile) as sendfile):
+            server.start()
+            client = HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+            client.request("GET", "/", headers={"Connection": "close"})
+            self.assertEqual(client.getresponse().read(), b"x" * 300_000)
+            client.close()
+        self.assertTrue(sendfile.called and file.closed)
+
+
+class EarlyHintsTest(unittest.TestCase):
+    @staticmethod
+    def hinting(*headers: Any) -> Any:
+        def application(environ: Any, start_response: Any) -> list[bytes]:
+            environ["wsgi.early_hints"](list(headers))
+            return hello(environ, start_response)
+        return application
+
+    def test_come_before_the_answer(self) -> None:
+        sent = send(self.hinting(("Link", "</a>; rel=preload"), ("Link", "</b>")), head()).sent
+        reply = parse_replies(sent)[0]
+        self.assertEqual([(interim.status, interim.pairs) for interim in reply.interim],
+                         [(103, (("Link", "</a>; rel=preload"), ("Link", "</b>")))])
+
+    def test_do_not_go_to_http_1_0(self) -> None:
+        self.assertNotIn(b"103", send(self.hinting(("Link", "</a>")), head(version="1.0")).sent)
+
+    @params(("Link", "a\r\nb"), ("Content-Length", "5"), ("Connection", "close"), ("a b", "c"))
+    @without_log
+    def test_refuse(self, name: str, value: str) -> None:
+        sent = send(self.hinting((name, value)), head()).sent
+        self.assertEqual([reply.status for reply in parse_replies(sent)], [500])
+
+    def test_are_too_late_when_the_head_is_out(self) -> None:
+        def application(environ: Any, start_response: Any) -> Any:
+            start_response("200 OK", TEXT)
+            yield b"a"
+            environ["wsgi.early_hints"]([("Link", "</a>")])
+            yield b"b"
+
+        self.assertEqual(parse_replies(send(application, head()).sent)[0].content, b"ab")
