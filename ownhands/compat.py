@@ -1,0 +1,243 @@
+"""http.server's classes on ownhands' engine: change one import, or call `patch()`, and a program stays as it is.
+
+HTTPServer, ThreadingHTTPServer, BaseHTTPRequestHandler and SimpleHTTPRequestHandler keep the standard library's
+signatures and documented behaviour. compat_rules says which overrides keep a class on socketserver's own path.
+"""
+import contextlib
+import http.client
+import http.server as stock
+import socketserver
+import sys
+import threading
+import time
+from collections.abc import Callable
+from email.message import Message
+from typing import Any
+
+from . import compat_rules as rules
+from .compat_exchange import Exchanges, claims
+from .compat_server import Room, serve_connection
+from .messages import Request
+from .parser import encode_date
+
+__all__ = ["BaseHTTPRequestHandler", "HTTPServer", "SimpleHTTPRequestHandler", "ThreadingHTTPServer", "patch"]
+
+
+class OnDemand:
+    """An attribute of a handler object that is made when the handler first asks for it, and may be assigned.
+
+    Not there, as in http.server, where socketserver serves the class and http.server has not set it yet.
+    """
+
+    def __init__(self, make: Callable[[Any, Exchanges, Request], Any]) -> None:
+        self.make, self.name, self.__doc__ = make, make.__name__, make.__doc__
+
+    def __get__(self, handler: Any, owner: type) -> Any:
+        if handler is None:
+            return self
+        exchange, request = handler._exchange, handler._exchanged
+        if exchange is None or (request is None and self.name not in ("connection", "request")):
+            raise AttributeError(f"{owner.__name__!r} object has no attribute {self.name!r}")
+        value = self.make(handler, exchange, request)
+        handler.__dict__[self.name] = value
+        return value
+
+
+class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
+    """http.server's class. Under one of the servers here its `do_` methods answer requests that are read for it."""
+
+    _exchange: Exchanges | None = None  # where the engine serves the connection
+    _exchanged: Request | None = None  # the request that is being answered
+
+    def __init__(self, request: Any, client_address: Any, server: Any) -> None:
+        exchange = getattr(claims, "exchange", None)
+        if exchange is None or rules.handler_reasons(type(self)):
+            return super().__init__(request, client_address, server)
+        claims.exchange = None  # a handler object made in here is not for this connection
+        self.client_address, self.server, self._exchange = client_address, server, exchange
+        exchange.handler = self
+        self.close_connection = True
+        self.setup()
+
+    def setup(self) -> None:
+        if self._exchange is None:
+            super().setup()
+
+    def finish(self) -> None:
+        if self._exchange is None:
+            super().finish()
+
+    @OnDemand
+    def headers(self, exchange: Exchanges, request: Request) -> Message:
+        """The header fields as an http.client.HTTPMessage."""
+        message_class: Any = getattr(self, "MessageClass", http.client.HTTPMessage)
+        message: Message = message_class()
+        for name, value in request.head.pairs:
+            message.set_raw(name, value)
+        message.set_payload("")
+        return message
+
+    @OnDemand
+    def rfile(self, exchange: Exchanges, request: Request) -> Any:
+        """The content; behind a request to change the protocol, what comes on the connection."""
+        return exchange.open_content(request)
+
+    @OnDemand
+    def raw_requestline(self, exchange: Exchanges, request: Request) -> bytes:
+        return self.requestline.encode("latin-1") + b"\r\n"
+
+    @OnDemand
+    def connection(self, exchange: Exchanges, request: Request) -> Any:
+        """The socket, blocking while the handler has it; when it was used to answer, the connection closes after."""
+        return exchange.lend()
+
+    @OnDemand
+    def request(self, exchange: Exchanges, request: Request) -> Any:
+        return exchange.lend()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        if timestamp is not None:
+            return super().date_time_string(timestamp)
+        return current_date()
+
+
+class SimpleHTTPRequestHandler(stock.SimpleHTTPRequestHandler, BaseHTTPRequestHandler):
+    """http.server's class."""
+
+
+class HTTPServer(stock.HTTPServer):
+    """http.server's class: one request at a time, on the thread of serve_forever, and idle connections beside it."""
+
+    request_queue_size = 1024  # connections in the backlog
+
+    _room: Room | None = None
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serves until `shutdown`; raises what socketserver would, KeyboardInterrupt and a handler's SystemExit."""
+        if is_classic(self):
+            return super().serve_forever(poll_interval)
+        life = self._life
+        life.is_over.clear()
+        life.thread = threading.get_ident()
+        self._room = room = Room(self, not rules.is_threading(type(self)))
+        try:
+            if not life.stop_wanted:
+                room.run(poll_interval)
+        finally:
+            life.stop_wanted, life.thread = False, None
+            life.is_over.set()
+
+    def shutdown(self) -> None:
+        """Makes serve_forever return, and waits for that. Requests that have begun are answered."""
+        if is_classic(self):
+            return super().shutdown()
+        life = self._life
+        life.stop_wanted = True
+        if life.thread is not None and self._room is not None:
+            self._room.begin_stop()
+        if life.thread != threading.get_ident():
+            life.is_over.wait()
+
+    @property
+    def _life(self) -> "Life":
+        return self.__dict__.setdefault("_compat_life", Life())  # type: ignore[no-any-return]
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """For handle_request: one connection, on the calling thread."""
+        if is_classic(self):
+            return super().finish_request(request, client_address)
+        serve_connection(self, request, client_address)
+
+    def server_close(self) -> None:
+        """Closes the listener; a threading server that asks for it waits for its last requests."""
+        super().server_close()
+        waits = isinstance(self, socketserver.ThreadingMixIn) and self.block_on_close and not self.daemon_threads
+        if waits and self._room is not None:
+            self._room.wait()
+
+
+class ThreadingHTTPServer(socketserver.ThreadingMixIn, HTTPServer):
+    """http.server's class: requests of several connections beside each other."""
+
+    daemon_threads = True
+
+
+class Life:
+    """Where a server is between serve_forever and shutdown, which are called by different threads."""
+
+    def __init__(self) -> None:
+        self.is_over = threading.Event()
+        self.stop_wanted = False
+        self.thread: int | None = None  # of serve_forever
+
+
+def is_classic(server: HTTPServer) -> bool:
+    """Whether socketserver's own path serves it: what its classes override decides."""
+    return bool(rules.server_reasons(type(server)) or rules.handler_reasons(server.RequestHandlerClass))
+
+
+_date: tuple[float, str] = (0.0, "")
+
+
+def current_date() -> str:
+    """The Date of now; made once a second, the pair is replaced whole."""
+    global _date
+    now = time.time()
+    until, text = _date
+    if not until - 1 <= now < until:
+        text = encode_date(now)
+        _date = (now // 1 + 1, text)
+    return text
+
+
+# ---- patching -------------------------------------------------------------------------------------------------------
+
+STANDARD = {name: getattr(stock, name) for name in __all__ if name != "patch"}
+
+
+class patch(contextlib.ContextDecorator):
+    """Puts the classes of this module under the standard names, from the call until `undo` or the end of a `with`.
+
+    Classes of the standard library that were imported before and build on them are moved too; a program's own have to
+    be imported after the call. Classes made meanwhile stay as they are made.
+    """
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], None]] = []
+        for name, ours in REPLACEMENTS.items():
+            self._set(stock, name, ours)
+        for module_name, rebased in REBASED.items():
+            module = sys.modules.get(module_name)
+            for name in rebased if module is not None else ():
+                self._rebase(getattr(module, name))
+            for name in REPLACEMENTS if module is not None else ():
+                if getattr(module, name, None) is STANDARD[name]:
+                    self._set(module, name, REPLACEMENTS[name])
+
+    def _set(self, module: Any, name: str, value: Any) -> None:
+        previous = getattr(module, name)
+        setattr(module, name, value)
+        self._undo.append(lambda: setattr(module, name, previous))
+
+    def _rebase(self, found: Any) -> None:
+        previous = found.__bases__
+        ours = {STANDARD[name]: replacement for name, replacement in REPLACEMENTS.items()}
+        found.__bases__ = tuple(ours.get(base, base) for base in previous)
+        self._undo.append(lambda: setattr(found, "__bases__", previous))
+
+    def undo(self) -> None:
+        """Puts everything back. More than once does no harm."""
+        while self._undo:
+            self._undo.pop()()
+
+    def __enter__(self) -> "patch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.undo()
+
+
+REPLACEMENTS = {"HTTPServer": HTTPServer, "ThreadingHTTPServer": ThreadingHTTPServer,
+                "BaseHTTPRequestHandler": BaseHTTPRequestHandler, "SimpleHTTPRequestHandler": SimpleHTTPRequestHandler}
+REBASED = {"wsgiref.simple_server": ("WSGIServer", "WSGIRequestHandler"),  # modules, and their classes built on ours
+           "xmlrpc.server": ("SimpleXMLRPCRequestHandler",)}

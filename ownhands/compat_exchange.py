@@ -1,0 +1,377 @@
+"""Exchanges: the turns of a connection whose requests an http.server handler object answers.
+
+Owns what lies between the engine's exchange and the handler's attributes. Refuses to know servers and patching.
+"""
+import io
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from .compat_output import Output
+from .connection import wait_until_ready
+from .content import ChunkedDecoder, ContentStream, Decoder, LengthDecoder, Outgoing
+from .exchange import ExchangeHandler
+from .messages import HTTPError, Request, Response
+from .parser import Control, Pair, ProtocolError
+
+log = logging.getLogger("ownhands")
+claims = threading.local()  # .exchange: whose handler object is being made on this thread
+
+
+class Interrupt(BaseException):
+    """Carries what a handler has raised to end serve_forever past whoever deals with exceptions."""
+
+
+class Written(Response):
+    """An answer that the handler has written itself: octets that are sent as they are."""
+
+    __slots__ = ("octets", "persistent")
+
+    def __init__(self, octets: bytes, persistent: bool) -> None:
+        self.octets, self.persistent, self.status = octets, persistent, 0
+
+
+class RawChunks:
+    """Lets a chunked body through as it is, http.server handlers decode it themselves; notices where it ends."""
+
+    def __init__(self, decoder: ChunkedDecoder) -> None:
+        self.decoder = decoder
+        self.complete = False
+        self.trailers: tuple[Pair, ...] = ()
+
+    def decode(self, octets: bytes) -> tuple[bytes, bytes]:
+        _, rest = self.decoder.decode(octets)
+        self.complete = self.decoder.complete
+        return octets[:len(octets) - len(rest)], rest
+
+
+class RawStream(io.RawIOBase):
+    """The connection itself behind a request that may change its protocol: what was received already, then more."""
+
+    def __init__(self, received: bytes, receive: Callable[[int], bytes]) -> None:
+        self._received, self._receive = received, receive
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self._received[:len(buffer)] or self._receive(len(buffer))
+        self._received = self._received[len(piece):]
+        buffer[:len(piece)] = piece
+        return len(piece)
+
+
+class Exchanges(ExchangeHandler):
+    """Runs `do_<METHOD>` of the front server's handler class for each request, with what it writes as the answer.
+
+    `server` is the room behind the front server. One handler object serves a connection, as in http.server; it is made
+    for the first request. Content beyond `max_memory_size`, or chunked, is read by the handler as it comes.
+    """
+
+    max_content_size = 1 << 60  # octets; how much it takes is the handler's own matter, as in http.server
+
+    def setup(self) -> None:
+        super().setup()
+        self.handler: Any = None
+        self.output: Output | None = None
+        self.is_lent = False  # whether the handler has taken the connection itself, which is in blocking mode then
+        self.is_raw = False  # whether the handler has read from the connection beyond its request
+        self.waited = 0.0  # seconds that the handler's thread has waited for the client, in this exchange
+        self.moved = 0  # octets that it has waited for
+        if self.server.makes_opaque:
+            self.make_opaque_handler()
+
+    # ---- the handler object -----------------------------------------------------------------------------------------
+
+    def make_handler(self) -> Any:
+        """Makes the handler object, which claims this exchange in its __init__; None if it did not."""
+        claims.exchange = self
+        try:
+            self.server.front.RequestHandlerClass(self.connection, self.client_address, self.server.front)
+        finally:
+            claims.exchange = None
+        return self.handler
+
+    def make_opaque_handler(self) -> None:
+        """A function makes the handler: one that stays on the classic path serves the whole connection in here."""
+        self.connection.setblocking(True)
+        if self.make_handler() is None:
+            self.close_connection = True
+        else:
+            self.connection.setblocking(False)
+
+    def _fail(self, error: BaseException) -> None:
+        self.close_connection = True
+        if isinstance(error, Interrupt) or (self.server.is_serial and isinstance(error, KeyboardInterrupt)):
+            self.server.interrupt(error)
+        else:
+            self.report()
+
+    def finish(self) -> None:
+        super().finish()
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            try:
+                handler.finish()
+            except Exception:
+                self.report()
+
+    def report(self) -> None:
+        """Tells the front server of the exception that is being handled."""
+        front = self.server.front
+        try:
+            front.handle_error(self.connection, self.client_address)
+        except Exception as error:
+            if self.server.is_serial:
+                raise Interrupt(error) from None
+            log.exception("handle_error has failed")
+
+    # ---- a request --------------------------------------------------------------------------------------------------
+
+    def consult(self, request: Request) -> Response | None:
+        """Asks handle_expect_100 where the class has its own."""
+        if not (request.head.control.expects_continue and self.server.asks_expect):
+            return None
+        try:
+            handler = self.handler or self.make_handler()
+            if handler is None or handler.protocol_version < "HTTP/1.1":
+                return None
+            output = self.begin(handler, request)
+            if not handler.handle_expect_100():
+                return Written(output.end(), persistent=False)
+            output.flush()
+            self.expects_continue = False
+            return None
+        except (Exception, SystemExit) as error:
+            return self.fail(request, error)
+
+    def begin(self, handler: Any, request: Request) -> Output:
+        """Makes the handler object ready for a request, as parse_request does."""
+        control, method, path = request.head.control, request.method, request.target
+        state = handler.__dict__
+        state.pop("headers", None)
+        state.pop("rfile", None)
+        state.pop("raw_requestline", None)
+        minor = control.minor.decode()
+        handler._exchanged = request
+        handler.command = method
+        handler.requestline = f"{method} {path} HTTP/1.{minor}"
+        handler.request_version = "HTTP/1." + minor
+        handler.path = "/" + path.lstrip("/") if path.startswith("//") else path
+        handler.close_connection = not control.persistent or handler.protocol_version < "HTTP/1.1"
+        handler._headers_buffer = []
+        self.waited, self.moved = 0.0, 0
+        self.output = handler.wfile = output = Output(self, method)
+        return output
+
+    def respond(self, request: Request) -> Response:
+        """Runs the handler's method, on its own thread from when it takes long."""
+        running = self.server.running
+        try:
+            handler = self.handler or self.make_handler()
+            if handler is None:
+                return Written(b"", persistent=False)
+            running[self] = output = self.begin(handler, request)
+            if self.server.flusher_sleeps:
+                self.server.wake_flusher()
+            method = getattr(handler, "do_" + request.method, None)
+            if method is None:
+                handler.send_error(501, f"Unsupported method ({request.method!r})")
+            else:
+                method()
+            if handler.wfile is not output:
+                handler.wfile.flush()
+            octets = output.end()
+        except (Exception, SystemExit) as error:
+            return self.fail(request, error)
+        finally:
+            running.pop(self, None)
+            if self.is_lent:
+                self.take_back()
+        framing = output.framing
+        if framing.dropped and request.method != "HEAD":
+            log.warning("%s has written %d octets behind the end of its answer to %r; they are not sent",
+                        type(handler).__name__, framing.dropped, request)
+        return Written(octets, framing.complete and not (framing.closes or handler.close_connection or self.is_raw))
+
+    def fail(self, request: Request, error: BaseException) -> Response:
+        """The handler has raised something: it is reported as socketserver does, and answered where that can be."""
+        if isinstance(error, SystemExit):
+            if self.server.is_serial:
+                raise Interrupt(error) from None
+        elif isinstance(error, TimeoutError) and self.handler is not None:
+            self.handler.log_error("Request timed out: %r", error)
+        else:
+            self.report()
+        output, self.output = self.output, None
+        if output is not None and not output.discard():
+            return Written(b"", persistent=False)
+        return self.error_page(request, 500, "")
+
+    def error_page(self, request: Request | None, status: int, detail: str) -> Response:
+        """The answer that the handler's send_error gives; a plain one where its thread is busy with another."""
+        if self.server.is_busy_elsewhere():
+            return Response(f"{status} {detail}\n", status)
+        try:
+            handler = self.handler or self.make_handler()
+            if handler is None:
+                return Written(b"", persistent=False)
+            handler.command = request.method if request is not None else None
+            if request is None:
+                handler.requestline, handler.request_version = "", "HTTP/1.1"
+            handler._headers_buffer = []
+            handler.wfile = output = Output(self, request.method if request is not None else "")
+            handler.send_error(status, *([detail] if detail else []))
+            handler.close_connection = True
+            return Written(output.end(), persistent=False)
+        except Exception:
+            self.report()
+            return Response(f"{status} {detail}\n", status)
+
+    def on_error(self, request: Request | None, error: BaseException) -> Response:
+        if isinstance(error, (HTTPError, ProtocolError)):
+            return self.error_page(request, error.status, error.detail)
+        return Response("500 Internal Server Error\n", 500)
+
+    def log_exchange(self, request: Request | None, response: Response, size: int) -> None:
+        """The handler has logged it: send_response does."""
+
+    # ---- its content ------------------------------------------------------------------------------------------------
+
+    def begin_content(self, request: Request, control: Control) -> None:
+        """Gathers a small content; any other is read by the handler."""
+        length = control.content_length
+        if length is not None and length <= self.max_memory_size:
+            return super().begin_content(request, control)
+        decoder: Decoder = (LengthDecoder(length) if length is not None else
+                            RawChunks(ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size)))
+        self.expects_continue = control.expects_continue and not self.received
+        refusal = self.consult(request)
+        if refusal is not None:
+            self.unread = decoder
+            self.drop_content(decoder)
+            return self.send_answer(request, refusal)
+        self.stream, self.received = ContentStream(decoder, self.received, self.receive_content,
+                                                   self.max_content_size), b""
+        request.set_content(io.BufferedReader(self.stream), decoder)
+        self.send_answer(request, self.respond(request))
+
+    def open_content(self, request: Request) -> Any:
+        """The rfile of a request, made when the handler asks for it."""
+        if self.stream is not None:
+            return request.stream
+        if request.method == "CONNECT" or (b"upgrade" in request.head.section.lower()
+                                           and "Upgrade" in request.fields and not request.content):
+            self.is_raw = True
+            received, self.received = self.received, b""
+            return io.BufferedReader(RawStream(received, self.receive_raw))
+        return io.BufferedReader(io.BytesIO(request.content))
+
+    def receive_content(self, size: int) -> bytes:
+        """As octets come; only the time counts that was spent waiting for the client, not the handler's own."""
+        if self.expects_continue:
+            self.expects_continue = False
+            self.send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+        octets = self.wait_for(lambda: self.connection.recv(self.receive_size), False, self.content_timeout)
+        self.moved += len(octets)
+        if not octets:
+            self.was_refused = True
+            raise ConnectionResetError("the content ended early")
+        return octets  # type: ignore[no-any-return]
+
+    def receive_raw(self, size: int) -> bytes:
+        """From a connection that has left HTTP: it may be silent for as long as it likes."""
+        self.lend()
+        return self.connection.recv(size)  # type: ignore[no-any-return]
+
+    # ---- for Output, on any thread ----------------------------------------------------------------------------------
+
+    def send_some(self, octets: bytes) -> int:
+        try:
+            sent = self.connection.send(octets)
+        except BlockingIOError:
+            return 0
+        return len(octets) if sent is None else sent
+
+    def send_all(self, octets: bytes) -> None:
+        if self.informational:
+            octets, self.informational = self.informational + octets, b""
+        rest = memoryview(octets)
+        while rest:
+            sent = self.wait_for(lambda: self.connection.send(rest), True, self.send_timeout)  # noqa: B023
+            self.moved += len(rest) if sent is None else sent
+            rest = rest[len(rest) if sent is None else sent:]
+
+    def wait_for(self, act: Callable[[], Any], for_writing: bool, timeout: float) -> Any:
+        """What `act` gives, once the connection is ready for it; raises TimeoutError."""
+        while True:
+            try:
+                return act()
+            except BlockingIOError:
+                started = self.clock()
+                allowed = min(timeout, self.rate_grace + self.moved / self.min_rate - self.waited)
+                for_write = for_writing or getattr(self.connection, "wants_write", False)
+                is_ready = wait_until_ready(self.connection, for_write, allowed)
+                self.waited += self.clock() - started
+                if not is_ready:
+                    self.was_refused = True
+                    raise TimeoutError("the client was too slow") from None
+
+    # ---- the connection itself --------------------------------------------------------------------------------------
+
+    def lend_descriptor(self) -> int:
+        self.lend()
+        return self.connection.fileno()  # type: ignore[no-any-return]
+
+    def lend(self) -> Any:
+        """Gives the socket to the handler, in blocking mode as in http.server. Its answer has been sent so far."""
+        if self.output is not None:
+            self.output.flush()
+            self.output.unbuffered = True
+        if not self.is_lent:
+            self.is_lent = True
+            self.connection.settimeout(self.server.handler_timeout)
+        return self.connection
+
+    def take_back(self) -> None:
+        self.is_lent = False
+        for name in ("connection", "request"):
+            self.handler.__dict__.pop(name, None)
+        try:
+            self.connection.setblocking(False)
+        except OSError:  # the handler has closed it
+            self.is_raw = True
+
+    # ---- sending ----------------------------------------------------------------------------------------------------
+
+    def send_answer(self, request: Request, response: Response) -> None:
+        if type(response) is not Written:
+            return super().send_answer(request, response)
+        octets = response.octets
+        self.persistent = (response.persistent and not self.server.is_stopping and self.requests != self.max_requests
+                           and self.can_drop_unread())
+        if self.informational:
+            return self.begin_sending(response, Outgoing(octets))
+        try:
+            sent = self.connection.send(octets) if octets else 0
+        except BlockingIOError:
+            sent = 0
+        if sent == len(octets) or sent is None:
+            self.end_exchange(response, len(octets))
+        else:
+            self.begin_sending(response, Outgoing(octets, size=sent))
+
+    def send_framed(self, response: Response, method: str, is_10: bool, persistent: bool,
+                    is_error: bool = False) -> None:
+        if type(response) is not Written:
+            return super().send_framed(response, method, is_10, persistent, is_error)
+        self.persistent = False
+        self.begin_sending(response, Outgoing(response.octets))
+
+    def linger(self) -> None:
+        """Only where something may have come, or come still, that nobody reads: the client was told of the end."""
+        if self.was_refused or self.unread is not None or self.received:
+            super().linger()
+        else:
+            self.close_connection = True

@@ -1,0 +1,83 @@
+"""Which http.server programs the engine can serve: the table of methods that, when overridden, keep a class classic.
+
+Looks at classes only. Refuses to know how either path works.
+"""
+import functools
+import http.server
+import socketserver
+from collections.abc import Callable
+from typing import Any
+
+OURS = frozenset(["socketserver", "http.server"])  # and this package: modules whose methods the engine stands in for
+
+CLASSIC_SERVER = {  # method of a server class: why an override of it keeps the class on socketserver's own loop
+    "process_request": "it decides how each connection gets its thread or process",
+    "process_request_thread": "it decides what is done on a connection's thread",
+    "finish_request": "it makes the handler, and counts on the connection being over when it returns",
+    "get_request": "it accepts the connection, and may give something else than a socket",
+    "_handle_request_noblock": "it replaces a step of socketserver's own loop",
+}
+CLASSIC_HANDLER = {  # the same of a handler class
+    "handle": "it runs the connection from its first octet to its end",
+    "handle_one_request": "it reads the request from the connection itself",
+    "parse_request": "it parses the request itself",
+    "setup": "it may replace the connection or its files before a request is read",
+}
+FREE = ("do_* and any other method, __init__, finish, send_*, end_headers, flush_headers, log_*, handle_expect_100, "
+        "verify_request, handle_error, handle_timeout, service_actions, server_bind, server_activate, server_close, "
+        "shutdown_request, close_request")  # may all be overridden on the fast path
+
+
+def server_reasons(server_class: type) -> list[str]:
+    """Why a server class is served by socketserver's loop, one line for each override; empty where it is not."""
+    reasons = _overrides(server_class, CLASSIC_SERVER)
+    if issubclass(server_class, socketserver.ThreadingMixIn) and not is_threading(server_class):
+        return reasons or [f"{server_class.__name__}: ThreadingMixIn is behind another process_request"]
+    return reasons
+
+
+def handler_reasons(handler: Any) -> list[str]:
+    """The same of a handler class, or a functools.partial of one; empty for a function, which only a call can tell."""
+    handler = unwrap(handler)
+    if not isinstance(handler, type):
+        return []
+    return _handler_class_reasons(handler)
+
+
+@functools.lru_cache(maxsize=256)
+def _handler_class_reasons(handler: type) -> list[str]:
+    if not issubclass(handler, http.server.BaseHTTPRequestHandler) or not hasattr(handler, "_exchange"):
+        return [f"{handler.__name__} is no subclass of ownhands.compat.BaseHTTPRequestHandler"]
+    return _overrides(handler, CLASSIC_HANDLER)
+
+
+def is_threading(server_class: Any) -> bool:
+    """Whether connections are served beside each other, by ThreadingMixIn's own means."""
+    return bool(server_class.process_request is socketserver.ThreadingMixIn.process_request)
+
+
+def unwrap(handler: Any) -> Any:
+    """What a functools.partial calls in the end."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return handler
+
+
+def _overrides(found: type, table: dict[str, str]) -> list[str]:
+    return [f"{_owner(found, name)}.{name}: {why}" for name, why in table.items() if not _is_ours(found, name)]
+
+
+def _owner(found: type, name: str) -> str:
+    return next((owner.__qualname__ for owner in found.__mro__ if name in vars(owner)), found.__qualname__)
+
+
+def _is_ours(found: type, name: str) -> bool:
+    """Whether the class has the method from the standard library, for which the engine stands in, or from here."""
+    method: Callable[..., Any] | None = getattr(found, name, None)
+    if method is None:
+        return True
+    owner = next(owner for owner in found.__mro__ if name in vars(owner))
+    if owner is socketserver.__dict__.get("ForkingMixIn"):
+        return False
+    module = getattr(method, "__module__", "")
+    return (module in OURS or module.partition(".")[0] == __package__) and owner.__module__ == module

@@ -1,0 +1,285 @@
+"""The room behind an http.server server: its listener on the engine, with the life cycle that socketserver promises.
+
+Wires the front server, the engine and Exchanges. Refuses to know what is said on a connection.
+"""
+import math
+import socket
+import socketserver
+import threading
+import time
+from typing import Any
+
+from . import compat_rules as rules
+from .compat_exchange import Exchanges, Interrupt
+from .compat_output import Output
+from .connection import log
+from .engine import Engine
+from .listener import Acceptor, max_descriptors
+from .monitor import Monitor
+from .server import HTTPServer as EngineServer
+from .watch import Watch
+
+FLUSH_TICK = 0.005  # seconds; what was written longer ago than two of them, and not sent, is sent
+MAX_THREADS = 1000  # as good as the thread for each connection that ThreadingMixIn would start
+QUIET_TICKS = 40  # ticks without a request after which the flusher sleeps
+STOCK_CLOSING = (socketserver.TCPServer.shutdown_request, socketserver.TCPServer.close_request)
+
+
+class LaneOfOne(Engine):
+    """An engine whose one thread is the caller's of `run`. What ends the program ends it, and is kept in `raised`."""
+
+    raised: BaseException | None = None
+
+    def run(self) -> None:
+        """Until `stop` or `interrupt`. Raises KeyboardInterrupt and what `interrupt` was given."""
+        self._crew.threads += 1
+        try:
+            self._run()
+        except BaseException:
+            self.cut()
+            self._tend(self.clock())
+            self._crew.end_thread()
+            raise
+        if self.raised is not None:
+            raise self.raised
+
+    def interrupt(self, error: BaseException) -> None:
+        """Makes `run` end and raise the error."""
+        self.raised = error
+        self.cut()
+
+    def _fail(self, watch: Watch, error: BaseException) -> None:
+        if isinstance(watch.turner, ServiceActions) or not isinstance(error, Exception):
+            return self.interrupt(error)
+        super()._fail(watch, error)
+
+
+class ServiceActions:
+    """Calls the front server's service_actions every `interval` seconds, as a turner whose deadline passes."""
+
+    close_connection = False
+    wants_write = False
+    is_idle = True
+
+    def __init__(self, room: "Room", interval: float) -> None:
+        self.room, self.interval = room, interval
+        self.connection, self._writer = socket.socketpair()
+        self.deadline = room.clock() + interval
+
+    def expire(self) -> None:
+        self.deadline = self.room.clock() + self.interval
+        if not self.room.is_busy_elsewhere():  # as in socketserver, where a request holds them up
+            self.room.front.service_actions()
+
+    take_turn = refuse_turn = expire
+
+    def abandon(self) -> None:
+        self.close_connection = True
+        self._writer.close()
+
+
+class Room(EngineServer):
+    """Serves a front server's connections in turns. `is_serial`: one request at a time, on the caller's thread."""
+
+    shutdown_timeout = math.inf  # seconds; socketserver cuts nobody off
+
+    def __init__(self, front: Any, is_serial: bool) -> None:
+        handler_class = rules.unwrap(front.RequestHandlerClass)
+        self.max_threads = min(MAX_THREADS, max(max_descriptors() // 4, 1))
+        timeout = getattr(handler_class, "timeout", None)
+        timeouts = ("head_timeout", "content_timeout", "send_timeout", "idle_timeout")
+        super().__init__(handler=Exchanges, **({} if timeout is None else dict.fromkeys(timeouts, timeout)))
+        self.front, self.is_serial, self.handler_timeout = front, is_serial, timeout
+        self.daemon_threads = True
+        self.makes_opaque = not isinstance(handler_class, type)
+        own_expect = getattr(handler_class, "handle_expect_100", None)
+        self.asks_expect = getattr(own_expect, "__module__", "") != "http.server"
+        front_class = type(front)
+        self.closes_itself = (front_class.shutdown_request, front_class.close_request) != STOCK_CLOSING
+        self.closes = True
+        self.accepts_no_more = threading.Event()
+        self.running: dict[Exchanges, Output] = {}  # the answers that handlers are at
+        self.flusher_sleeps = False
+        self._flusher_alarm = threading.Event()
+        self._ended = False
+        self.interruption: BaseException | None = None  # of serve_connection
+
+    # ---- life cycle -------------------------------------------------------------------------------------------------
+
+    def run(self, poll_interval: float) -> None:
+        """Serves until `begin_stop`; in what a handler raises to end the program, and on KeyboardInterrupt, too."""
+        self.socket = listener = self.front.socket
+        blocking = listener.gettimeout()
+        listener.settimeout(0)
+        try:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
+        except OSError:
+            pass  # not a TCP socket
+        self.start_flusher()
+        try:
+            if self.is_serial:
+                self._run_here(poll_interval)
+            else:
+                self._run_beside(poll_interval)
+        except Interrupt as interrupt:
+            raise original(interrupt) from None
+        finally:
+            self.begin_stop()
+            listener = self.front.socket
+            if listener.fileno() >= 0:
+                listener.settimeout(blocking)
+
+    def begin_stop(self) -> None:
+        """From any thread: no connection is accepted any more, idle ones are closed."""
+        self.is_stopping = True
+        self._stop_engines()
+        self._flusher_alarm.set()
+
+    def _run_here(self, poll_interval: float) -> None:
+        connections = max(min(self.max_connections, max_descriptors()), 1)
+        engine = LaneOfOne(self._close_turner, 1, connections, math.inf, True, self.clock)
+        self._watch_listener(engine)
+        if has_service_actions(self.front):
+            service = ServiceActions(self, poll_interval)
+            engine.watch(service.connection.fileno(), service, self._caution)
+        self._engines, self._monitor = [engine], Monitor([engine])
+        monitor = threading.Thread(target=self._monitor.run, args=(lambda: self._ended,), name="ownhands-monitor",
+                                   daemon=True)
+        monitor.start()
+        self._serving_thread = monitor.ident  # so that no handler runs on it
+        if self.is_stopping:
+            engine.stop()
+        try:
+            engine.run()
+        finally:
+            self._ended = True
+            self._monitor.wake()
+            monitor.join()
+            self._engines = []
+            engine.close()
+
+    def interrupt(self, error: BaseException) -> None:
+        """A handler has raised what is to end serve_forever."""
+        if self._engines and isinstance(engine := self._engines[0], LaneOfOne):
+            engine.interrupt(error)
+        else:
+            self.interruption = error
+
+    def is_busy_elsewhere(self) -> bool:
+        """Whether the caller is the monitor of a serial room, which stands in while the one thread is in a turn."""
+        return self.is_serial and threading.get_ident() == self._serving_thread
+
+    def _run_beside(self, poll_interval: float) -> None:
+        threading.Thread(target=self.serve_forever, name="ownhands-monitor", daemon=True).start()
+        try:
+            interval = poll_interval if has_service_actions(self.front) else None
+            while not self.accepts_no_more.wait(interval):
+                self.front.service_actions()
+        finally:
+            self.begin_stop()
+
+    def _watch_listener(self, engine: Engine) -> None:
+        assert self.socket is not None
+        engine.watch(self.socket.fileno(), Acceptor(self, self.clock), self._caution, is_listener=True)
+
+    def wait(self) -> None:
+        """Until the last request is answered."""
+        self._over.wait()
+
+    def _run(self) -> None:
+        try:
+            super()._run()
+        finally:
+            self._ended = True
+            self._flusher_alarm.set()
+            self.accepts_no_more.set()
+
+    def server_close(self) -> None:
+        """The listener stays the front server's: closing it is up to the program."""
+        self.accepts_no_more.set()
+
+    def _close_turner(self, turner: Any) -> None:
+        if isinstance(turner, ServiceActions):
+            turner.connection.close()
+        else:
+            super()._close_turner(turner)
+
+    # ---- stages: the front server's ---------------------------------------------------------------------------------
+
+    def get_request(self) -> tuple[Any, Any]:
+        """The listener may be wrapped by an SSLContext at any time; the handshake is part of the first turns."""
+        listener = self.front.socket
+        if not hasattr(listener, "context"):
+            return listener.accept()  # type: ignore[no-any-return]
+        from .tls import accept  # ssl takes longer to import than all the rest
+        return accept(listener, None)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        return self.front.verify_request(request, client_address)  # type: ignore[no-any-return]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        self.front.handle_error(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        if not self.closes:
+            return
+        if not self.closes_itself:
+            return request.close()  # type: ignore[no-any-return]
+        try:
+            self.front.shutdown_request(request)
+        except Exception:
+            log.exception("shutdown_request has failed")
+
+    # ---- what handlers have written and not flushed -----------------------------------------------------------------
+
+    def start_flusher(self) -> None:
+        threading.Thread(target=self._flush, name="ownhands-flusher", daemon=True).start()
+
+    def wake_flusher(self) -> None:
+        """A request has begun while the flusher sleeps. From any thread."""
+        self.flusher_sleeps = False
+        self._flusher_alarm.set()
+
+    def _flush(self) -> None:
+        """Sends what a handler has written and not flushed, if it goes on; asleep while there are no requests."""
+        seen: dict[Exchanges, Output] = {}
+        quiet = 0
+        while not self._ended:
+            running = self.running.copy()
+            for exchange, output in running.items():
+                if seen.get(exchange) is output:
+                    output.flush_late()
+            seen = running
+            quiet = 0 if running else quiet + 1
+            if quiet < QUIET_TICKS:
+                time.sleep(FLUSH_TICK)
+                continue
+            self._flusher_alarm.clear()
+            self.flusher_sleeps = True
+            if not self.running and not self._ended:
+                self._flusher_alarm.wait()
+            quiet = 0
+
+
+def original(error: BaseException) -> BaseException:
+    """What the handler has raised."""
+    found: BaseException = error.args[0] if isinstance(error, Interrupt) else error
+    return found
+
+
+def has_service_actions(front: Any) -> bool:
+    return type(front).service_actions is not socketserver.BaseServer.service_actions
+
+
+def serve_connection(front: Any, request: Any, client_address: Any) -> None:
+    """Serves one connection on the calling thread to its end; it is the caller's to close."""
+    room = Room(front, is_serial=not rules.is_threading(type(front)))
+    room.closes = False
+    room.start_flusher()
+    try:
+        room.on_connect(request, client_address)
+    finally:
+        room._ended = True
+        room._flusher_alarm.set()
+    if room.interruption is not None:
+        raise original(room.interruption)
