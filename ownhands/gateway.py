@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from .content import PIECE_SIZE, ContentError
 from .messages import FieldArgument, Fields, Response
-from .parser import Pair, parse_field_lines
+from .parser import Pair
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
@@ -47,12 +47,13 @@ def field_variables(section: bytes) -> dict[str, str]:
     Transfer-Encoding is left out: the application gets the content without it.
     """
     found: dict[str, str] = {}
-    for field_name, value in parse_field_lines(section):
+    for line in section.decode("latin-1").split("\r\n")[1:]:  # parse_field_lines, without the pairs in between
+        field_name, _, value = line.partition(":")
         name = environ_name(field_name)
         if name in found:
-            found[name] += ("; " if name == "HTTP_COOKIE" else ",") + value
+            found[name] += ("; " if name == "HTTP_COOKIE" else ",") + value.strip(" \t")
         elif name is not None:
-            found[name] = value
+            found[name] = value.strip(" \t")
     found.pop("HTTP_TRANSFER_ENCODING", None)
     return found
 

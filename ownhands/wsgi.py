@@ -37,6 +37,7 @@ class WSGIHandler(RequestHandler):
     def setup(self) -> None:
         super().setup()
         self.call_application = type(self).application or getattr(self.server, "application", None)
+        self.connection_environ: dict[str, Any] = {}  # what all requests on the connection have in common
         self.environ: dict[str, Any] = {}  # of the last request, as it was before the application had it
         self.environ_head: RequestHead | None = None  # the head that it describes
 
@@ -92,7 +93,10 @@ class WSGIHandler(RequestHandler):
                 and last.target.startswith("/")):
             environ = self.environ.copy()
         else:
-            environ = self.describe_connection(request)
+            if not self.connection_environ:
+                self.connection_environ = self.describe_connection(request)
+            environ = self.connection_environ.copy()
+            environ["SERVER_PROTOCOL"] = request.version
             environ.update(field_variables(head.section))
         if target.startswith("/"):
             path, _, query = target.partition("?")
@@ -107,7 +111,6 @@ class WSGIHandler(RequestHandler):
     def describe_connection(self, request: Request) -> dict[str, Any]:
         host, port = self.server.server_address[:2]
         environ = server_environ(host, port, request.scheme, self.server.max_threads > 1).copy()
-        environ["SERVER_PROTOCOL"] = request.version
         if self.client_address:
             # Without the prefix of an IPv4 client on a socket for both: applications look for 127.0.0.1.
             environ["REMOTE_ADDR"] = self.client_address[0].removeprefix("::ffff:")
