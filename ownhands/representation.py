@@ -18,6 +18,8 @@ from .fileslice import FileSlice
 from .messages import FieldArgument, Fields, HTTPError, Request, Response
 from .parser import Pair, encode_date
 
+AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
 # Seconds: how often the clock ticks that files get their times from.
 FRESH = time.clock_getres(time.CLOCK_REALTIME_COARSE) if hasattr(time, "CLOCK_REALTIME_COARSE") else 0.02
 # RFC 9110 15.4.5: what 304 does not repeat, since it describes a content that the client has.
@@ -30,14 +32,15 @@ class FileResponse(Response):
 
     __slots__ = ()
 
-    def __init__(self, path: str | os.PathLike[str], /, *, download: bool | str = False,
+    def __init__(self, path: AnyPath, /, *, download: bool | str = False,
                  **fields: FieldArgument) -> None:
         """See `Response.file`."""
         content, status = open_file(path)
-        name = download if isinstance(download, str) else PurePath(path).name
-        defaults: dict[str, FieldArgument] = {"content_type": mediatypes.guess(PurePath(path).name)}
+        name = PurePath(os.fsdecode(path)).name
+        defaults: dict[str, FieldArgument] = {"content_type": mediatypes.guess(name)}
         if download is not False:
-            defaults["content_disposition"] = mediatypes.disposition("attachment", name)
+            defaults["content_disposition"] = mediatypes.disposition(
+                "attachment", download if isinstance(download, str) else name)
         super().__init__(content, 200, **defaults | fields)
         now = time.time()
         self.fields = Fields(self.fields.pairs + describe_file(etag_of(status, now), modified_of(status, now)).pairs)
@@ -47,7 +50,7 @@ class FileResponse(Response):
         return select(request, self)
 
 
-def open_file(path: str | os.PathLike[str]) -> tuple[FileSlice, os.stat_result]:
+def open_file(path: AnyPath) -> tuple[FileSlice, os.stat_result]:
     """Opens a regular file; raises HTTPError(404) where there is none, OSError where it cannot be read."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
