@@ -106,8 +106,8 @@ class _Reader:
         return bool(match[1])
 
     def take_head(self) -> bytes:
-        while (match := _PART_HEAD.match(self._buffer)) is None:
-            if len(self._buffer) > MAX_PART_HEAD_SIZE or b"\r\n\r\n" in self._buffer:
+        while (match := _PART_HEAD.match(self._buffer, 0, MAX_PART_HEAD_SIZE)) is None:
+            if len(self._buffer) >= MAX_PART_HEAD_SIZE or b"\r\n\r\n" in self._buffer:
                 raise ProtocolError(400, "the fields of a part are malformed or too long")
             self._more()
         self._buffer = self._buffer[match.end():]

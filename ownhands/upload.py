@@ -63,7 +63,7 @@ def check_upload(request: Request, folder: Path, name: str, terms: Terms) -> int
     check_origin(request)
     if not folder.is_dir():
         raise HTTPError(409, "there is no such folder")
-    length = int(request.fields.get("Content-Length", "0"))
+    length = request.head.control.content_length or 0  # of chunks only their end tells
     if request.method == "POST":
         if name:
             raise HTTPError(405, "a form is sent to a folder", allow="GET, HEAD, OPTIONS, PUT")

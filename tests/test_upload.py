@@ -1,0 +1,363 @@
+"""Files sent to a folder: what is stored under which name, what is refused, and that nothing half-written stays."""
+import errno
+import os
+import tempfile
+import unittest
+from pathlib import Path
+from unittest.mock import patch
+
+from nose2.tools import params
+
+from ownhands import HTTPServer
+from ownhands.files import FileHandler, UploadHandler
+from ownhands.testing import MockClient, MockConnection, encode_request, in_pieces, parse_replies
+from ownhands.upload import clean_name, is_partial
+
+from .forms import CHROMIUM
+
+FORM = "multipart/form-data; boundary=B"
+
+
+def form(*files, name="files"):
+    parts = "".join(f'--B\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\n\r\n{content}\r\n'
+                    for filename, content in files)
+    return parts + "--B--\r\n"
+
+
+class Acting(MockConnection):
+    """A client that does something between its pieces: a generator is asked for them when they are received."""
+
+    def __init__(self, pieces):
+        super().__init__()
+        self.pieces = iter(pieces)
+
+    def recv(self, size, /):
+        return next(self.pieces, b"")
+
+
+class InFolder(unittest.TestCase):
+    def setUp(self):
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (self.folder / "old.txt").write_text("old")
+        (self.folder / "sub").mkdir()
+
+    def server(self, handler=UploadHandler, **knobs):
+        return HTTPServer(handler=handler, root=self.folder, **knobs)
+
+    def send(self, target, body=b"new", method="PUT", knobs=None, **fields):
+        return MockClient(self.server(**knobs or {}))(target, method=method, body=body, **fields)
+
+    def files(self):
+        return {str(path.relative_to(self.folder)): path.read_text() for path in self.folder.rglob("*")
+                if path.is_file()}
+
+    def assert_untouched(self):
+        self.assertEqual(self.files(), {"old.txt": "old"})
+
+
+class Put(InFolder):
+    @params("/new.txt", "/sub/new.txt", "/%C3%BC%20%22%3Cb%3E.txt", "/a%25b", "/new.")
+    def test_stores(self, target):
+        reply = self.send(target)
+        self.assertEqual((reply.status, reply.fields["Location"]), (201, target))
+        self.assertEqual(MockClient(self.server())(target).content, b"new")
+
+    def test_name_that_is_no_utf_8(self):
+        self.assertEqual(self.send("/%FF.txt").status, 201)
+        self.assertIn(b"\xff.txt", os.listdir(os.fsencode(self.folder)))
+
+    def test_without_content(self):
+        self.assertEqual((self.send("/new.txt", b"").status, self.files()["new.txt"]), (201, ""))
+
+    @params(1, 2, 100, 70_000)
+    def test_pieces_of_any_size(self, size):
+        body = b"0123456789" * 9 if size < 70_000 else b"0123456789" * 30_000
+        octets = encode_request("/new.txt", "PUT", body)
+        connection = MockConnection(in_pieces(octets, size))
+        self.server().on_connect(connection)
+        self.assertEqual(parse_replies(connection.sent, "PUT")[0].status, 201)
+        self.assertEqual((self.folder / "new.txt").read_bytes(), body)
+
+    def test_in_chunks(self):
+        head = b"PUT /new.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection = MockConnection(in_pieces(head + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 3))
+        self.server().on_connect(connection)
+        self.assertEqual(self.files()["new.txt"], "abcde")
+
+    def test_the_mode_is_that_of_other_new_files(self):
+        self.send("/new.txt")
+        (self.folder / "other").touch()
+        self.assertEqual((self.folder / "new.txt").stat().st_mode, (self.folder / "other").stat().st_mode)
+
+    def test_never_overwrites(self):
+        reply = self.send("/old.txt")
+        self.assertEqual((reply.status, reply.text), (409, "409 Conflict: it exists already\n"))
+        self.assert_untouched()
+
+    def test_overwrites_if_told_to(self):
+        self.assertEqual(self.send("/old.txt", knobs={"overwrite": True}).status, 204)
+        self.assertEqual(self.files(), {"old.txt": "new"})
+
+    def test_new_where_overwriting_is_allowed(self):
+        self.assertEqual(self.send("/new.txt", knobs={"overwrite": True}).status, 201)
+
+    @params(
+        ("/sub", 409, {}), ("/sub/", 409, {}), ("/", 409, {}), ("/missing/new.txt", 404, {}), ("/old.txt/new", 409, {}),
+        ("/../new.txt", 404, {}), ("/%2e%2e/new.txt", 404, {}), ("/..%2fnew.txt", 404, {}),
+        ("/sub/..%5cnew.txt", 404, {}),
+        ("/.hidden", 404, {}), ("/a%00b", 404, {}), ("/a%0Ab", 400, {}), ("/a%7F", 400, {}), ("/%20a", 400, {}),
+        ("/%E2%80%AEtxt.exe", 400, {}), ("/" + "x" * 256, 400, {}), ("/.upload-0123456789abcdef.part", 404, {}),
+        ("/new.txt", 400, {"content_range": "bytes 0-2/9"}), ("/new.txt", 400, {"content_encoding": "gzip"}),
+        ("/old.txt", 412, {"if_none_match": "*"}), ("/new.txt", 412, {"if_match": "*"}),
+    )
+    def test_refuses(self, target, status, fields):
+        self.assertEqual(self.send(target, knobs={"overwrite": True}, **fields).status, status)
+        self.assert_untouched()
+
+    @params(("/.upload-0123456789abcdef.part", 404), ("/.env", 201))
+    def test_hidden_names_where_they_are_served(self, target, status):
+        self.assertEqual(self.send(target, knobs={"hidden": True}).status, status)
+
+    @params((None, 3, 201), (3, 3, 201), (3, 4, 413))
+    def test_limit(self, limit, size, status):
+        self.assertEqual(self.send("/new.txt", b"x" * size, knobs={"max_upload": limit}).status, status)
+        self.assertEqual("new.txt" in self.files(), status == 201)
+
+    def test_limit_where_no_length_is_declared(self):
+        head = b"PUT /new.txt HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection = MockConnection(head + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+        self.server(max_upload=4).on_connect(connection)
+        self.assertEqual(parse_replies(connection.sent, "PUT")[0].status, 413)
+        self.assert_untouched()
+
+    def test_more_than_other_contents_may_have(self):
+        self.assertEqual(self.send("/new.txt", b"12345", knobs={"max_content_size": 4}).status, 201)
+
+    def test_only_where_the_handler_takes_files(self):
+        reply = self.send("/new.txt", knobs={"handler": FileHandler})
+        self.assertEqual((reply.status, reply.fields["Allow"]), (405, "GET, HEAD, OPTIONS"))
+        self.assert_untouched()
+
+    @params("old.txt", "sub", "missing")
+    @unittest.skipUnless(hasattr(os, "symlink"), "there are no links")
+    def test_does_not_write_through_a_link(self, target):
+        outside = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (outside / "old.txt").write_text("outside")
+        (self.folder / "link").symlink_to(outside / target)
+        self.send("/link", knobs={"overwrite": True})
+        self.send("/link/new.txt", knobs={"overwrite": True})
+        self.assertEqual([path.read_text() for path in outside.iterdir()], ["outside"])
+
+
+class Whole(InFolder):
+    """Nothing half-written is ever seen or left."""
+
+    @params(1, 100)
+    def test_client_that_goes_away(self, at):
+        octets = encode_request("/new.txt", "PUT", b"x" * 200)
+        connection = MockConnection([octets[:octets.index(b"\r\n\r\n") + 4 + at]])
+        self.server().on_connect(connection)
+        self.assert_untouched()
+
+    def test_a_file_that_has_not_come_whole_is_not_to_be_seen(self):
+        seen = []
+        (self.folder / "seen").mkdir()
+
+        def watched():
+            octets = encode_request("/seen/new.txt", "PUT", b"x" * 200)
+            yield octets[:-100]
+            partial, = os.listdir(self.folder / "seen")
+            client = MockClient(self.server(hidden=True))
+            seen.extend([is_partial(partial), client("/seen/new.txt").status, client("/seen/" + partial).status,
+                         client("/seen/", accept="application/json").text.count("upload"),
+                         client("/seen/?zip").content.count(b"upload")])
+            yield octets[-100:]
+
+        self.server().on_connect(Acting(watched()))
+        self.assertEqual(seen, [True, 404, 404, 0, 0])
+        self.assertEqual(self.files()["seen/new.txt"], "x" * 200)
+
+    @params((False, "first"), (True, "x" * 200))
+    def test_a_name_that_is_taken_meanwhile(self, overwrite, expected):
+        def racing():
+            octets = encode_request("/new.txt", "PUT", b"x" * 200)
+            yield octets[:-100]
+            (self.folder / "new.txt").write_text("first")
+            yield octets[-100:]
+
+        connection = Acting(racing())
+        self.server(overwrite=overwrite).on_connect(connection)
+        self.assertEqual(self.files(), {"old.txt": "old", "new.txt": expected})
+        self.assertEqual(parse_replies(connection.sent, "PUT")[0].status, 204 if overwrite else 409)
+
+    def test_a_folder_that_is_removed_meanwhile(self):
+        def removing():
+            octets = encode_request("/gone/new.txt", "PUT", b"x" * 200)
+            yield octets[:-100]
+            for path in (self.folder / "gone").iterdir():
+                path.unlink()
+            (self.folder / "gone").rmdir()
+            yield octets[-100:]
+
+        (self.folder / "gone").mkdir()
+        connection = Acting(removing())
+        self.server().on_connect(connection)
+        self.assertEqual(parse_replies(connection.sent, "PUT")[0].status, 409)
+
+    @params((errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EROFS, 403), (errno.EFBIG, 413), (errno.EIO, 500))
+    @patch("ownhands.upload.os.fsync")
+    def test_a_disk_that_fails(self, number, status, fsync):
+        fsync.side_effect = OSError(number, os.strerror(number))
+        with self.assertLogs("ownhands") if status == 500 else self.assertNoLogs("ownhands", "WARNING"):
+            self.assertEqual(self.send("/new.txt").status, status)
+        self.assert_untouched()
+
+    @patch("ownhands.upload.shutil.disk_usage")
+    def test_a_file_larger_than_the_disk_is_refused_before_it_comes(self, disk_usage):
+        disk_usage.return_value.free = 2
+        self.assertEqual(self.send("/new.txt").status, 507)
+
+    @params(("/new.txt", {}, 201, "new"), ("/old.txt", {}, 409, "old"), ("/old.txt", {"overwrite": True}, 204, "new"))
+    @patch("ownhands.upload.os.link", side_effect=OSError(errno.EPERM, "no links"))
+    def test_file_systems_without_links(self, target, knobs, status, content, link):
+        with patch("ownhands.upload.check_put"):  # as if it had not been there when it was asked for
+            self.assertEqual(self.send(target, knobs=knobs).status, status)
+        self.assertEqual(self.files()[target[1:]], content)
+        self.assertEqual(link.called, True)
+
+
+class BeforeTheContent(InFolder):
+    """Who is refused is refused before the content is read: no 100 (Continue), nothing is written."""
+
+    def refused(self, method="PUT", target="/new.txt", knobs=None, **fields):
+        octets = encode_request(target, method, "x" * 100, expect="100-continue", **fields)
+        connection = MockConnection([octets[:octets.index(b"\r\n\r\n") + 4]])
+        self.server(**knobs or {}).on_connect(connection)
+        reply = parse_replies(connection.sent, method)[0]
+        self.assertEqual(reply.interim, ())
+        self.assert_untouched()
+        return reply.status
+
+    @params(
+        ("PUT", {"sec_fetch_site": "cross-site"}), ("PUT", {"sec_fetch_site": "same-site"}),
+        ("PUT", {"origin": "http://evil.example"}), ("PUT", {"origin": "null"}),
+        ("PUT", {"origin": "http://example.com:8000"}), ("PUT", {"origin": "http://example.com.evil.example"}),
+        ("PUT", {"origin": "http://example.com", "sec_fetch_site": "cross-site"}),
+        ("POST", {"origin": "http://evil.example", "content_type": FORM}),
+    )
+    def test_pages_of_other_sites(self, method, fields):
+        target = "/" if method == "POST" else "/new.txt"
+        self.assertEqual(self.refused(method, target, host="example.com", **fields), 403)
+
+    @params({}, {"sec_fetch_site": "same-origin"}, {"sec_fetch_site": "none"}, {"origin": "http://example.com"},
+            {"origin": "https://example.com"})
+    def test_own_pages_and_what_is_no_browser(self, fields):
+        self.assertEqual(self.send("/new.txt", host="example.com", **fields).status, 201)
+
+    @params({}, {"authorization": "Basic d3Jvbmc6d3Jvbmc="})
+    def test_credentials(self, fields):
+        self.assertEqual(self.refused(knobs={"auth": "user:password"}, **fields), 401)
+
+    @params(("PUT", "/old.txt", 409), ("PUT", "/sub", 409), ("POST", "/", 415), ("PUT", "/missing/x", 404))
+    def test_what_would_not_be_stored(self, method, target, status):
+        self.assertEqual(self.refused(method, target), status)
+
+    def test_what_is_too_large(self):
+        self.assertEqual(self.refused(knobs={"max_upload": 99}), 413)
+
+    def test_what_is_let_through_is_asked_for(self):
+        octets = encode_request("/new.txt", "PUT", "x", expect="100-continue")
+        connection = MockConnection([octets[:-1], octets[-1:]])
+        self.server().on_connect(connection)
+        reply, = parse_replies(connection.sent, "PUT")
+        self.assertEqual(([head.status for head in reply.interim], reply.status), ([100], 201))
+
+
+class Form(InFolder):
+    def post(self, *files, target="/", knobs=None, **fields):
+        return self.send(target, form(*files), "POST", knobs, **{"content_type": FORM} | fields)
+
+    def test_stores_each_file(self):
+        reply = self.post(("a.txt", "1"), ("b.txt", "2"), target="/sub/")
+        self.assertEqual((reply.status, reply.text), (201, "a.txt: stored\nb.txt: stored\n"))
+        self.assertEqual(self.files(), {"old.txt": "old", "sub/a.txt": "1", "sub/b.txt": "2"})
+
+    def test_says_where_one_is(self):
+        self.assertEqual(self.post(("a b.txt", "1"), target="/sub/").fields["Location"], "/sub/a%20b.txt")
+
+    @params(1, 2, 5, 64)
+    def test_as_chromium_sends_it(self, size):
+        boundary, octets, _ = CHROMIUM
+        octets = encode_request("/", "POST", octets, content_type=f"multipart/form-data; boundary={boundary.decode()}")
+        self.server().on_connect(MockConnection(in_pieces(octets, size)))
+        self.assertEqual(self.files(), {"old.txt": "old", 'a"b \u00fc.txt': "one\n"})
+
+    @params(("/sub/", "/sub/"), ("//evil.example/", "/evil.example/"))
+    def test_a_browser_is_led_back_to_the_folder(self, target, location):
+        (self.folder / "evil.example").mkdir()
+        reply = self.post(("a.txt", "1"), target=target, accept="text/html,*/*")
+        self.assertIn((reply.status, reply.fields.get("Location")), [(303, location), (404, None)])
+
+    def test_one_that_exists_does_not_keep_out_the_others(self):
+        reply = self.post(("a.txt", "1"), ("old.txt", "2"), ("b.txt", "3"), accept="text/html")
+        self.assertEqual((reply.status, reply.text),
+                         (409, "a.txt: stored\nold.txt: it exists already\nb.txt: stored\n"))
+        self.assertEqual(self.files(), {"old.txt": "old", "a.txt": "1", "b.txt": "3"})
+
+    def test_the_limit_is_of_each_file(self):
+        reply = self.post(("a.txt", "123"), ("b.txt", "1234"), ("c.txt", "123"), knobs={"max_upload": 3})
+        self.assertEqual((reply.status, sorted(self.files())), (413, ["a.txt", "c.txt", "old.txt"]))
+
+    def test_names_are_cleaned(self):
+        self.post(("../../evil.txt", "1"), ("C:\\dir\\b.txt", "2"), (".bashrc", "3"), ("a\tb\u202e.txt", "4"))
+        self.assertEqual(self.files(), {"old.txt": "old", "evil.txt": "1", "b.txt": "2", "bashrc": "3", "ab.txt": "4"})
+
+    @params("..", "/", "...", " ")
+    def test_names_of_which_nothing_is_left(self, name):
+        self.assertEqual(self.post((name, "1")).status, 400)
+        self.assert_untouched()
+
+    @params((form(("", "")), 400), ("--B--", 400), ("", 400), (form(("a.txt", "1"))[:-10], 400))
+    def test_forms_with_nothing_in_them(self, body, status):
+        self.assertEqual(self.send("/", body, "POST", content_type=FORM).status, status)
+        self.assert_untouched()
+
+    @params(("/old.txt", FORM, 405), ("/", "text/plain", 415), ("/missing/", FORM, 404))
+    def test_refuses(self, target, content_type, status):
+        self.assertEqual(self.post(("a.txt", "1"), target=target, content_type=content_type).status, status)
+        self.assert_untouched()
+
+    def test_a_client_that_goes_away(self):
+        octets = encode_request("/", "POST", form(("a.txt", "1"), ("b.txt", "2")), content_type=FORM)
+        self.server().on_connect(MockConnection([octets[:-12]]))
+        self.assertEqual(self.files(), {"old.txt": "old", "a.txt": "1"})
+
+    def test_the_connection_goes_on(self):
+        octets = encode_request("/", "POST", form(("a.txt", "1")), content_type=FORM, connection=None)
+        connection = MockConnection(octets + encode_request("/a.txt"))
+        self.server().on_connect(connection)
+        self.assertEqual([reply.status for reply in parse_replies(connection.sent, "POST", "GET")], [201, 200])
+
+
+class Names(unittest.TestCase):
+    @params(
+        ("a.txt", "a.txt"), ("/etc/passwd", "passwd"), ("..\\..\\a", "a"), (" a ", "a"), ("a\0\x1f\x7f\x85b", "ab"),
+        (".a", "a"), ("..", ""), ("...a", "a"), ("", ""), ("a/", ""), ("\udcff", "\udcff"), ("a.", "a."),
+        ("aux.c", "aux.c"),
+        ("x" * 300 + ".txt", "x" * 251 + ".txt"), ("\u00fc" * 200, "\u00fc" * 127),
+        ("x." + "y" * 300, "x." + "y" * 253),
+        (".upload-0123456789abcdef.part", "upload-0123456789abcdef.part"),
+    )
+    def test_cleaned(self, name, expected):
+        self.assertEqual(clean_name(name, on_windows=False), expected)
+
+    @params((".a", ".a"), (".", ""), ("..", ""), (".upload-0123456789abcdef.part", ""))
+    def test_hidden_ones(self, name, expected):
+        self.assertEqual(clean_name(name, hidden=True, on_windows=False), expected)
+
+    @params(
+        ("con", "_con"), ("AUX.c", "_AUX.c"), ("lpt1 .x", "_lpt1 .x"), ("console", "console"), ("a:b", "a_b"),
+        ("a. .", "a"), ("a?*<>|\"", "a______"),
+    )
+    def test_on_windows(self, name, expected):
+        self.assertEqual(clean_name(name, on_windows=True), expected)
