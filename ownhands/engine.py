@@ -51,7 +51,7 @@ class Engine:
         self._waker = Waker()
         self._list = Watchlist(make_poller() if poller is None else poller)
         self._list.poller.register(self._waker.fileno(), READ)
-        self._turn: deque[Watch] = deque()  # the leader's turn while it runs; whoever pops it decides who leads on
+        self._turn: deque[Watch] = deque()  # the leader's turn while it runs: see _lead
         self._turn_started = 0.0
         self._arrivals: deque[Watch] = deque()  # to be watched, or watched for something else
         self._held: Watch | None = None  # the listener, while there are too many connections
@@ -181,9 +181,13 @@ class Engine:
     # ---- the leader -------------------------------------------------------------------------------------------------
 
     def _lead(self) -> Watch | None:
-        """Polls and runs turns until another thread leads: gives the watch whose turn is over then; None at the end."""
-        poll, watches, turn, clock = self._list.poller.poll, self._list.watches, self._turn, self.clock
-        crew = self._crew
+        """Polls and runs turns until another thread leads: gives the watch whose turn is over then; None at the end.
+
+        A turn that runs stands in `_turn`; whoever pops it, leader or monitor, decides who leads on. Each leadership has
+        a deque of its own: an overtaken thread that comes back must not pop the turn of the next leader.
+        """
+        poll, watches, clock, crew = self._list.poller.poll, self._list.watches, self.clock, self._crew
+        turn = self._turn = deque()
         now = clock()
         while True:
             overtaken = self._tend(now)  # first: who leads for one turn only must do it too
@@ -235,12 +239,13 @@ class Engine:
         if self._held is not None and len(self._list.watches) <= self.max_connections:
             held, self._held = self._held, None
             self._admit(held)
+        turn = self._turn
         while (watch := self._next_due(now)) is not None:
             self._turn_started = self.clock()
-            self._turn.append(watch)
+            turn.append(watch)
             self._take(watch.turner.expire, watch)
             try:
-                self._turn.pop()
+                turn.pop()
             except IndexError:
                 return watch
             self._settle(watch)
@@ -347,6 +352,7 @@ class Engine:
         """All threads are in turns: leads for a moment, sees who is ready, and refuses who has waited too long."""
         if not self._crew.stand_in():
             return
+        self._turn = deque()
         for fd, _ in self._list.poller.poll(0, MAX_EVENTS):
             self._queue(fd, now)
         while (watch := self._crew.late(now - self.max_wait)) is not None:

@@ -113,6 +113,17 @@ class OvertakenTest(EngineTest):
         self.poller.settle()
         self.assertEqual(1, self.engine.connections)
 
+    def test_its_end_is_not_taken_for_that_of_the_new_leaders_turn(self):
+        first, second = self.stage.add(1000), self.stage.add(1001)
+        block = self.stage.block(1000, first)
+        self.stage.overtake()
+        self.stage.block(1001, second)
+        block.end()
+        self.stage.await_turn(first)
+        self.await_follower()
+        self.stage.overtake()
+        self.stage.turn(1000, first)
+
     def test_its_thread_is_the_next_to_lead(self):
         first, second, third = (self.stage.add(fd) for fd in (1000, 1001, 1002))
         block = self.stage.block(1000, first)
