@@ -1,0 +1,153 @@
+"""auth.py: who is let in, and how long a wrong password waits; no thread waits with it."""
+import unittest
+from base64 import b64encode
+
+from nose2.tools import params
+
+from ownhands import HTTPServer, RequestHandler
+from ownhands.auth import AuthHandler, is_same, parse_basic
+from ownhands.testing import MockClient, parse_replies
+
+from .turns import Session, post, statuses
+
+
+def basic(text):
+    return "Basic " + b64encode(text.encode()).decode()
+
+
+class Secret(AuthHandler):
+    auth = "me:p\u00e4ss:word"
+
+    def do_GET(self, request):
+        return f"hello {self.user}"
+
+    def do_POST(self, request):
+        return request.content.decode()
+
+
+RIGHT, WRONG = basic(Secret.auth), basic("me:password")
+
+
+def get(credentials=None, more=""):
+    line = f"Authorization: {credentials}\r\n" if credentials else ""
+    return f"GET / HTTP/1.1\r\nHost: a\r\n{line}{more}\r\n".encode()
+
+
+class CredentialsTest(unittest.TestCase):
+    @params(("Basic YTpi", b"a:b"), ("basic  YTpi", b"a:b"), ("BASIC YTo=", b"a:"), ("Basic", None), ("Basic ", None),
+            ("Basic YTpi YTpi", None), ("Basic YTp", None), ("Basic \u00e4", None), ("Bearer YTpi", None), ("", None))
+    def test_are_read(self, value, credentials):
+        self.assertEqual(parse_basic(value), credentials)
+
+    @params((b"", b"", True), (b"a", b"a", True), (b"a", b"b", False), (b"a", b"aa", False))
+    def test_are_compared(self, one, other, same):
+        self.assertEqual(is_same(one, other), same)
+
+
+class AuthTest(unittest.TestCase):
+    def client(self, **knobs):
+        return MockClient(HTTPServer(handler=Secret, **knobs))
+
+    def test_who_is_known_is_served(self):
+        self.assertEqual(self.client()("/", authorization=RIGHT).text, "hello me")
+
+    @params(None, WRONG, basic("me:p\u00e4ss"), basic(Secret.auth + "x"), basic("p\u00e4ss:word"), "Bearer x", "Basic x")
+    def test_who_is_not_is_asked(self, credentials):
+        reply = self.client()("/", authorization=credentials)
+        self.assertEqual((reply.status, reply.fields["WWW-Authenticate"]), (401, 'Basic realm="ownhands", charset="UTF-8"'))
+        self.assertNotIn("hello", reply.text)
+
+    def test_everybody_is_served_without(self):
+        self.assertEqual(self.client(auth=None)("/").text, "hello ")
+
+    def test_comes_before_the_content(self):
+        session = Session(Secret)
+        session.send(post(b"Content-Length: 1000000", b"Expect: 100-continue"))
+        self.assertEqual(statuses(session.replies()), [401])
+        self.assertNotIn(b"100 Continue", session.wire.sent)
+
+    def test_the_password_is_asked_for_at_each_request(self):
+        session = Session(Secret)
+        session.send(get(RIGHT) + get())
+        self.assertEqual(statuses(session.replies()), [200, 401])
+        self.assertEqual(session.handler.user, "")
+
+
+class DelayTest(unittest.TestCase):
+    """A wrong password over a connection that can be watched: the answer comes when the deadline has passed."""
+
+    def session(self, **knobs):
+        session = Session(Secret, **knobs)
+        session.wire.fileno = lambda: 7
+        return session
+
+    def test_a_wrong_password_waits(self):
+        session = self.session()
+        self.assertEqual((session.send(get(WRONG)), session.handler.deadline), (b"", session.clock.now + 1.0))
+        self.assertFalse(session.handler.wants_write or session.handler.is_idle)
+        self.assertEqual(session.wait(0.9), b"")
+        self.assertEqual(statuses(parse_replies(session.wait(0.1))), [401])
+        session.send(b"")
+        self.assertTrue(session.is_over)
+
+    @params(None, RIGHT)
+    def test_others_do_not(self, credentials):
+        session = self.session()
+        self.assertIn(b"HTTP/1.1", session.send(get(credentials)))
+        self.assertFalse(session.is_over)
+
+    def test_the_connection_ends_with_it(self):
+        session = self.session()
+        session.send(get(WRONG) + get(RIGHT))
+        session.send(get(RIGHT))
+        session.wait(1)
+        [reply] = session.replies()
+        self.assertEqual((reply.status, reply.fields["Connection"]), (401, "close"))
+        self.assertNotIn(b"hello", session.wire.sent)
+
+    def test_what_comes_meanwhile_is_not_kept(self):
+        session = self.session()
+        session.send(get(WRONG))
+        for _ in range(100):
+            session.send(b"x" * 10_000)
+        self.assertEqual((session.wire.sent, session.handler.received), (b"", b""))
+        self.assertEqual(statuses(parse_replies(session.wait(1))), [401])
+
+    def test_with_content_waits_too(self):
+        session = self.session()
+        session.send(post(b"Content-Length: 5", f"Authorization: {WRONG}".encode()), b"hel")
+        self.assertEqual(session.wire.sent, b"")
+        self.assertEqual(statuses(parse_replies(session.wait(1))), [401])
+
+    def test_a_client_that_leaves_ends_it(self):
+        session = self.session()
+        session.send(get(WRONG), b"")
+        self.assertTrue(session.is_over)
+        self.assertEqual(session.wire.sent, b"")
+
+    def test_a_client_that_takes_little_gets_it_in_pieces(self):
+        session = self.session(room=10)
+        session.send(get(WRONG))
+        self.assertEqual(len(session.wait(1)), 10)
+        session.take()
+        self.assertEqual(statuses(session.replies()), [401])
+
+    def test_a_slow_client_is_given_up_as_ever(self):
+        session = self.session(room=10)
+        session.send(get(WRONG))
+        session.wait(1)
+        session.wait(60)
+        self.assertTrue(session.is_over)
+
+    def test_a_handler_that_answers_in_its_own_way_is_not_held_for_ever(self):
+        class Own(Secret):
+            def on_error(self, request, error):
+                return "no"
+
+        session = Session(Own)
+        session.wire.fileno = lambda: 7
+        self.assertIn(b"no", session.send(get(WRONG)))
+        self.assertIn(b"hello", session.send(get(RIGHT)))
+
+    def test_is_of_this_class_only(self):
+        self.assertFalse(hasattr(RequestHandler, "auth"))
