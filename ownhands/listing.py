@@ -40,8 +40,10 @@ CONTENT_SECURITY_POLICY = "; ".join([
 
 SORTS = {"name": "Name", "size": "Size", "time": "Modified"}
 _FIRST_ORDER = {"name": "asc", "size": "desc", "time": "desc"}  # of a column that is sorted by for the first time
+GROUP_SIZE = 50  # rows; listing.html has it too
 _ARROWS = {"asc": " ↑", "desc": " ↓"}
 _UNITS = ["kB", "MB", "GB", "TB", "PB", "EB"]
+_IS_PLAIN = re.compile(r"[A-Za-z0-9._~-]+").fullmatch  # the same in HTML and in a URL
 _DIGITS = re.compile(r"[0-9]+")
 _ESCAPES = {code: chr(0x2400 + code) for code in range(32)} | {
     0x7f: "\u2421", ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord('"'): "&quot;", ord("'"): "&#39;"}
@@ -136,8 +138,11 @@ def _list(found: list[Entry], sort: str, order: str, has_parent: bool, can_uploa
         note = "This folder is empty." + (" Drop files here to upload them." if can_upload else "")
         return f'<ul class="files">{parent}</ul>\n<p class="note">{note}</p>\n<p class="note none" hidden></p>'
     heads = "".join([_head(each, sort, order) for each in SORTS])
-    rows = "\n".join(_rows(found, can_zip))
-    return (f'<nav class="row" aria-label="Sort">{heads}</nav>\n<ul class="files">{parent}\n{rows}\n</ul>\n'
+    rows = _rows(found, can_zip)
+    # A browser lays out no more than the groups that are seen, which is what makes a long list open quickly.
+    groups = ["\n".join(rows[start:start + GROUP_SIZE]) for start in range(0, len(rows), GROUP_SIZE)]
+    lists = '\n</ul>\n<ul class="files">\n'.join(groups)
+    return (f'<nav class="row" aria-label="Sort">{heads}</nav>\n<ul class="files">{parent}\n{lists}\n</ul>\n'
             '<p class="note none" hidden>Nothing here has such a name.</p>')
 
 
@@ -150,19 +155,21 @@ def _head(each: str, sort: str, order: str) -> str:
 
 
 def _rows(found: list[Entry], can_zip: bool) -> list[str]:
-    localtime, kinds = time.localtime, _KINDS
+    localtime, kinds, is_plain = time.localtime, _KINDS, _IS_PLAIN
     rows = []
     for entry in found:
-        name, reference = escape(entry.name), link(entry)
+        name = reference = entry.name
+        if not is_plain(name):
+            name, reference = escape(name), quote(name, safe="", errors="surrogateescape")
         try:
             year, month, day, hour, minute, *_ = localtime(entry.mtime)
             moment = f"{year}-{month:02}-{day:02} {hour:02}:{minute:02}"
         except (ValueError, OverflowError, OSError):  # a time that the system's calendar does not have
             moment = ""
         if entry.is_dir:
-            zipped = (f'<a class="zip" href="{reference}?zip" download aria-label="Download {name} as a zip">zip</a>'
+            zipped = (f'<a class="zip" href="{reference}/?zip" download aria-label="Download {name} as a zip">zip</a>'
                       if can_zip else "<span></span>")
-            rows.append(f'<li class="d"><a href="{reference}">{name}</a>{zipped}<span>{moment}</span></li>')
+            rows.append(f'<li class="d"><a href="{reference}/">{name}</a>{zipped}<span>{moment}</span></li>')
         else:
             kind = kinds.get(entry.name.rpartition(".")[2].lower(), "f")
             rows.append(f'<li class="{kind}"><a href="{reference}">{name}</a><span>{human_size(entry.size)}</span>'
