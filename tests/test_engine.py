@@ -139,6 +139,17 @@ class OvertakenTest(EngineTest):
         self.stage.turn(1002, third)
         self.assertEqual(first.threads, third.threads)
 
+    def test_when_it_ends_it_does_not_take_the_lead_from_who_has_it(self):
+        first, second = self.stage.add(1000), self.stage.add(1001)
+        block = self.stage.block(1000, first)
+        self.stage.overtake()
+        self.stage.caution.turns = 0
+        self.poller.settle()
+        self.stage.block(1001, second)
+        block.end()
+        self.await_follower()
+        self.assertEqual([], self.engine.turns_away())
+
     def await_follower(self):
         wait_for(lambda: self.engine._crew._idle)
 

@@ -5,7 +5,7 @@ import unittest
 from ownhands.watch import Caution, Watch
 from ownhands.watchlist import LONGEST_WAIT, Deadlines
 
-from .engines import Block, FakeTurner
+from .engines import Block, FakeTurner, wait_for
 from .test_engine import EngineTest
 
 
@@ -273,8 +273,7 @@ class CutTest(EngineTest):
         self.stage.overtake()
         self.poller.settle()
         self.engine.cut()
-        self.stage.threads[-1].join(20)
-        self.assertTrue(self.engine.has_ended)
+        wait_for(lambda: self.engine.has_ended)
         self.assertEqual([turner], [turner for _, turner in self.engine.turns_away()])
         self.assertEqual([], self.stage.closed)
         self.engine.close()

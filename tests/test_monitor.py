@@ -44,7 +44,7 @@ class MonitorTest(unittest.TestCase):
         self.assertEqual({OVERTAKE_AFTER}, set(self.waits[:-1]))
 
     def test_activity_keeps_it_awake(self):
-        self.at_wait = {number: self.engine.act for number in range(0, 10 * QUIET_TICKS, 5)}
+        self.at_wait = dict.fromkeys(range(0, 10 * QUIET_TICKS, 5), self.engine.act)
         self.run_for(9 * QUIET_TICKS)
         self.assertNotIn(None, self.waits)
 
@@ -52,7 +52,7 @@ class MonitorTest(unittest.TestCase):
         def begin_turn():
             self.engine.activity = (0, self.engine.activity[1] + 1.0)
 
-        self.at_wait = {number: begin_turn for number in range(0, 10 * QUIET_TICKS, 5)}
+        self.at_wait = dict.fromkeys(range(0, 10 * QUIET_TICKS, 5), begin_turn)
         self.run_for(9 * QUIET_TICKS)
         self.assertNotIn(None, self.waits)
 
