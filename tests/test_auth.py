@@ -51,10 +51,12 @@ class AuthTest(unittest.TestCase):
     def test_who_is_known_is_served(self):
         self.assertEqual(self.client()("/", authorization=RIGHT).text, "hello me")
 
-    @params(None, WRONG, basic("me:p\u00e4ss"), basic(Secret.auth + "x"), basic("p\u00e4ss:word"), "Bearer x", "Basic x")
+    @params(None, WRONG, basic("me:p\u00e4ss"), basic(Secret.auth + "x"), basic("p\u00e4ss:word"), "Bearer x",
+            "Basic x")
     def test_who_is_not_is_asked(self, credentials):
         reply = self.client()("/", authorization=credentials)
-        self.assertEqual((reply.status, reply.fields["WWW-Authenticate"]), (401, 'Basic realm="ownhands", charset="UTF-8"'))
+        self.assertEqual((reply.status, reply.fields["WWW-Authenticate"]),
+                         (401, 'Basic realm="ownhands", charset="UTF-8"'))
         self.assertNotIn("hello", reply.text)
 
     def test_everybody_is_served_without(self):

@@ -45,8 +45,8 @@ class FileTest(FilesTest):
             reply = self.get("/a.bin", method=method)
             self.assertEqual((reply.status, reply.content, reply.fields["Content-Length"]), (200, octets, str(size)))
 
-    @params((b"a b", "/a%20b"), (b"\xff\xfe", "/%ff%FE"), (b"a\\b", "/a%5Cb"), (b"a?b#c", "/a%3Fb%23c"), (b"%41", "/%2541"),
-            ("ü".encode(), "/%C3%BC"), (b"a\nb", "/a%0Ab"), (b"...", "//...") if os.name == "nt" else (b"a..", "//a.."))
+    @params((b"a b", "/a%20b"), (b"\xff\xfe", "/%ff%FE"), (b"a\\b", "/a%5Cb"), (b"a?b#c", "/a%3Fb%23c"),
+            (b"%41", "/%2541"), ("ü".encode(), "/%C3%BC"), (b"a\nb", "/a%0Ab"), (b"a..", "//a.."))
     def test_of_any_name(self, name, target):
         self.write(name)
         self.assertEqual(self.get(target).content, b"content")
@@ -117,8 +117,9 @@ class FileTest(FilesTest):
         self.write("a.txt", b"0123456789")
         etag = self.get("/a.txt").fields["ETag"]
         rows = [({"if_none_match": etag}, 304), ({"if_modified_since": STAMP}, 304), ({"if_match": '"b"'}, 412),
-                ({"range": "bytes=2-4"}, 206), ({"range": "bytes=10-"}, 416), ({"range": "bytes=2-4", "if_range": etag}, 206),
-                ({"range": "bytes=2-4", "if_range": '"b"'}, 200), ({"range": "bytes=2-4", "if_range": STAMP}, 206)]
+                ({"range": "bytes=2-4"}, 206), ({"range": "bytes=10-"}, 416),
+                ({"range": "bytes=2-4", "if_range": etag}, 206), ({"range": "bytes=2-4", "if_range": '"b"'}, 200),
+                ({"range": "bytes=2-4", "if_range": STAMP}, 206)]
         self.assertEqual([self.get("/a.txt", **fields).status for fields, _ in rows], [status for _, status in rows])
         self.assertEqual(self.get("/a.txt", range="bytes=2-4").content, b"234")
         kept = self.get("/a.txt", if_none_match=etag).fields
@@ -210,7 +211,8 @@ class EncodingTest(FilesTest):
     def test_the_file_beside_it_is_what_it_is_when_it_is_asked_for(self):
         self.write("a.js.gz", b"gzipped")
         reply = self.get("/a.js.gz", accept_encoding="gzip")
-        self.assertEqual((reply.fields["Content-Type"], reply.fields.get("Content-Encoding")), ("application/gzip", None))
+        self.assertEqual((reply.fields["Content-Type"], reply.fields.get("Content-Encoding")),
+                         ("application/gzip", None))
 
     def test_what_is_not_taken_in_any_way_is_406(self):
         self.write("a.bin")
@@ -329,7 +331,8 @@ class CorsTest(FilesTest):
         self.write("sub/a.txt")
         client = self.client(cors=cors)
         for target in ("/sub/a.txt", "/sub/", "/sub", "/nothing", "/sub/?zip"):
-            self.assertEqual(client(target, origin="https://example.org").fields.get("Access-Control-Allow-Origin"), origin)
+            fields = client(target, origin="https://example.org").fields
+            self.assertEqual(fields.get("Access-Control-Allow-Origin"), origin)
 
     def test_others_may_ask_before_they_ask_with_a_password(self):
         client = self.client(cors=True, auth="a:b")

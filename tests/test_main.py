@@ -77,7 +77,8 @@ class OptionTest(CommandTest):
         self.assertEqual(self.get(self.server("sub"), "/b.txt").content, b"other")
 
     @params(
-        (["--index", "x.html"], "index", "x.html"), (["--no-listing"], "listing", False), (["--hidden"], "hidden", True),
+        (["--index", "x.html"], "index", "x.html"), (["--no-listing"], "listing", False),
+        (["--hidden"], "hidden", True),
         (["--spa"], "spa", True), (["--cors"], "cors", True), (["--cache", "60"], "cache", 60),
         (["--follow-symlinks"], "follow_symlinks", True), (["--auth", "me:pass:word"], "auth", "me:pass:word"),
         (["--access-log", "json"], "log_format", "json"), (["--upload", "--overwrite"], "overwrite", True),
@@ -178,8 +179,9 @@ class AnnouncementTest(CommandTest):
         self.assertIn("http://[2001:db8::7]:8000/", self.announce(address="2001:db8::7"))
 
     def test_says_no_network_url_if_there_is_none(self):
-        self.assertEqual(self.announce(".", address=None), "Serving . on http://localhost:8000/ (Ctrl-C stops)\n")
-        self.assertEqual(self.announce(".", "--host", "127.0.0.1"), "Serving . on http://127.0.0.1:8000/ (Ctrl-C stops)\n")
+        only = "Serving . on http://{}:8000/ (Ctrl-C stops)\n"
+        self.assertEqual(self.announce(".", address=None), only.format("localhost"))
+        self.assertEqual(self.announce(".", "--host", "127.0.0.1"), only.format("127.0.0.1"))
 
     @params((["--upload"], True), (["--upload", "--auth", "a:b"], False), (["--upload", "--host", "::1"], False))
     def test_warns_who_lets_everybody_upload(self, arguments, warns):
@@ -219,8 +221,8 @@ class AccessLogTest(unittest.TestCase):
         found = json.loads(self.line("json", referer="http://a/"))
         self.assertGreater(found.pop("size"), 5)
         self.assertEqual(found, {
-            "time": "1970-01-01T00:00:01.500Z", "client": "192.0.2.1", "user": "me", "method": "GET", "target": "/a?b=c",
-            "version": "HTTP/1.1", "status": 200, "host": "localhost", "referer": "http://a/",
+            "time": "1970-01-01T00:00:01.500Z", "client": "192.0.2.1", "user": "me", "method": "GET",
+            "target": "/a?b=c", "version": "HTTP/1.1", "status": 200, "host": "localhost", "referer": "http://a/",
             "user_agent": "MockClient/0.1"})
 
     def test_quotes_what_comes_from_outside(self):
