@@ -183,8 +183,8 @@ class Engine:
     def _lead(self) -> Watch | None:
         """Polls and runs turns until another thread leads: gives the watch whose turn is over then; None at the end.
 
-        A turn that runs stands in `_turn`; whoever pops it, leader or monitor, decides who leads on. Each leadership has
-        a deque of its own: an overtaken thread that comes back must not pop the turn of the next leader.
+        A turn that runs stands in `_turn`; whoever pops it, leader or monitor, decides who leads on. Each leadership
+        has a deque of its own: an overtaken thread that comes back must not pop the turn of the next leader.
         """
         poll, watches, clock, crew = self._list.poller.poll, self._list.watches, self.clock, self._crew
         turn = self._turn = deque()
