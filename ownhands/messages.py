@@ -303,11 +303,11 @@ class Response:
     def __init__(self, content: Content = b"", status: int = 200, /, **fields: FieldArgument) -> None:
         if isinstance(content, str):
             content = content.encode()
-            self.fields = TEXT if not fields else _with_text_type(fields)
+            self.fields = TEXT if not fields else fields_of({"content_type": TEXT_PLAIN} | fields)
         else:
             if type(content) is not bytes:
                 content = _check_content(content)
-            self.fields = NO_FIELDS if not fields else Fields.from_keywords(fields)
+            self.fields = NO_FIELDS if not fields else fields_of(fields)
         if status != 200 or not self.fields.is_plain:
             _check_head(status, self.fields)
         self.content: bytes | Iterable[bytes] | BinaryIO = content
@@ -370,8 +370,16 @@ TEXT_PLAIN = "text/plain; charset=utf-8"
 TEXT = Fields([("Content-Type", TEXT_PLAIN)])
 
 
-def _with_text_type(keywords: dict[str, FieldArgument]) -> Fields:
-    return Fields.from_keywords(keywords if "content_type" in keywords else {"content_type": TEXT_PLAIN} | keywords)
+def fields_of(keywords: dict[str, FieldArgument]) -> Fields:
+    """`Fields.from_keywords`, made only once for each media type that stands alone: servers send few, and often."""
+    if len(keywords) == 1 and type(media_type := keywords.get("content_type")) is str:
+        return _fields_of_type(media_type)
+    return Fields.from_keywords(keywords)
+
+
+@lru_cache(maxsize=64)
+def _fields_of_type(media_type: str) -> Fields:
+    return Fields([check_field("Content-Type", media_type)])
 
 
 def _check_content(content: Any) -> bytes | Iterable[bytes] | BinaryIO:
