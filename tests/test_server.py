@@ -15,7 +15,7 @@ from ownhands import HTTPServer, RequestHandler, Response
 from ownhands.engine import EngineThread
 from ownhands.testing import MockClient, MockConnection
 
-from .engines import PATIENCE, Block
+from .engines import PATIENCE, Block, wait_for
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -299,7 +299,7 @@ class StopTest(ServerTest):
 
         server = self.serve(Stopper)
         self.assertIn(b"Connection: close", self.read(self.connect(server, GET)))
-        server.serve_forever()  # waits for the end, or is told to end at once
+        wait_for(lambda: not server._engines)
 
     def test_before_serving(self):
         server = HTTPServer("127.0.0.1", 0, Quiet)

@@ -1,0 +1,57 @@
+"""Caution, and the crew apart from its engine: which classes are trusted, and what a woken thread does first."""
+import math
+import threading
+import unittest
+
+from ownhands.crew import Crew
+from ownhands.watch import Caution, Watch
+
+from .engines import FakeTurner, wait_for
+
+
+class CautionTest(unittest.TestCase):
+    def setUp(self):
+        self.caution = Caution()
+
+    def fail(self, at):
+        self.caution.fail(at)
+        turns = self.caution.turns
+        while self.caution.turns:
+            self.caution.spend(at)
+        return turns
+
+    def test_a_slow_turn_among_many_quick_ones_does_not_make_it_cautious(self):
+        self.assertEqual([0, 0, 0], [self.fail(at) for at in (100, 200, 300)])
+
+    def test_each_trial_that_fails_at_once_doubles_it(self):
+        self.assertEqual([0, 64, 128, 256], [self.fail(at) for at in (1, 2, 3, 4)])
+
+    def test_it_has_an_end(self):
+        self.assertEqual(8192, [self.fail(at) for at in range(20)][-1])
+
+    def test_quick_turns_reset_it(self):
+        self.assertEqual([0, 64, 0, 64], [self.fail(at) for at in (1, 2, 900, 901)])
+
+    def test_it_does_not_go_below_nothing(self):
+        self.caution.spend(1)
+        self.assertEqual(0, self.caution.turns)
+
+    def test_a_class_may_never_be_trusted(self):
+        caution = Caution(math.inf)
+        caution.spend(1)
+        self.assertEqual(math.inf, caution.turns)
+
+
+class CrewTest(unittest.TestCase):
+    def test_a_follower_that_is_woken_takes_who_waits_first(self):
+        taken = threading.Event()
+        team = Crew(lambda name: threading.Thread(target=lambda: None), 1)
+        thread = threading.Thread(target=team.follow, args=(lambda watch: taken.set(),))
+        self.assertFalse(team.stand_in())
+        thread.start()
+        wait_for(lambda: team._idle)
+        team.queue(Watch(1000, FakeTurner(), Caution()), 0.0)
+        team.promote()
+        self.assertTrue(taken.wait(20))
+        thread.join(20)  # it has gone on to lead
+        self.assertTrue(team.has_leader)
