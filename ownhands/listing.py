@@ -136,7 +136,7 @@ def _list(found: list[Entry], sort: str, order: str, has_parent: bool, can_uploa
     parent = '<li class="u"><a href="../">Parent folder</a></li>' if has_parent else ""
     if not found:
         note = "This folder is empty." + (" Drop files here to upload them." if can_upload else "")
-        return f'<ul class="files">{parent}</ul>\n<p class="note">{note}</p>\n<p class="note none" hidden></p>'
+        return f'<ul class="files">{parent}</ul>\n<p class="note empty">{note}</p>\n<p class="note none" hidden></p>'
     heads = "".join([_head(each, sort, order) for each in SORTS])
     rows = _rows(found, can_zip)
     # A browser lays out no more than the groups that are seen, which is what makes a long list open quickly.
