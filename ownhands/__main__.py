@@ -273,6 +273,10 @@ def set_up_logging(access_log: str) -> None:
     """What goes wrong to standard error, and a line for each answer."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
+    # What no line shows need not be found out (logging's manual, "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    setattr(logging, "logAsyncioTasks", False)  # new in Python 3.12
     root = logging.getLogger("ownhands")
     root.addHandler(handler)
     root.setLevel(logging.WARNING)

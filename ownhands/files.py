@@ -21,6 +21,7 @@ from .framing import SMALL_SIZE
 from .messages import FieldArgument, Fields, HTTPError, Request, Response
 from .parser import Pair
 from .representation import describe_file, etag_of, modified_of, select, with_fields
+from .smallfiles import Key, SmallFiles
 from .upload import Terms, check_upload, is_partial, receive_form, receive_put
 
 _IS_MISSING = frozenset([errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ])
@@ -33,6 +34,7 @@ _NEGOTIATES = re.compile(rb"\r\naccept-encoding:", re.I)
 _SELECTS = re.compile(rb"\r\n(?:if-[a-z-]+|range):", re.I)
 
 gzip_cache = GzipCache()
+small_files = SmallFiles()
 
 
 class FileHandler(AuthHandler):
@@ -79,6 +81,9 @@ class FileHandler(AuthHandler):
     def do_GET(self, request: Request) -> Response:
         path = request.split_target()[1]
         names = self.names_of(path)
+        known = small_files.get(self.key_of(names))
+        if known is not None and not path.endswith("/"):
+            return self.answer_file(request, names, *known)
         try:
             opened = self.open(names)
         except OSError as error:
@@ -99,10 +104,13 @@ class FileHandler(AuthHandler):
 
     def names_of(self, path: str) -> Names:
         """What a path means below the root; raises HTTPError(404) for what no request may name."""
-        names = split_path(path)
-        if names is None or (not self.hidden and has_hidden(names)) or any(map(is_partial, map(os.fsdecode, names))):
+        names = servable_names(path, self.hidden)
+        if names is None:
             raise missing()
         return names
+
+    def key_of(self, names: Names) -> Key:
+        return b"/".join([os.fsencode(self.root), *names]), self.follow_symlinks, self.hidden
 
     def open(self, names: Names) -> Opened:
         """Opens a file or folder below the root; raises OSError."""
@@ -137,8 +145,12 @@ class FileHandler(AuthHandler):
 
     # ---- a file -----------------------------------------------------------------------------------------------------
 
-    def answer_file(self, request: Request, names: Names, content: FileSlice, status: os.stat_result) -> Response:
+    def answer_file(self, request: Request, names: Names, content: FileSlice | bytes,
+                    status: os.stat_result) -> Response:
         """A file that is open: in a coding that the client takes, after conditions and ranges."""
+        if isinstance(content, FileSlice) and content.length <= SMALL_SIZE and request.method != "HEAD":
+            content = read_now(content)
+            small_files.put(self.key_of(names), status, content)
         media_type, is_packed = describe_name(names[-1], self.charset)
         if not self.compress or is_packed:
             response = self.whole_file(content, status, media_type, "", "", self.common)
@@ -159,7 +171,7 @@ class FileHandler(AuthHandler):
         return with_fields(content, 200, describe_file(
             etag_of(status, now, variant), modified_of(status, now), media_type, coding, others))
 
-    def encoded_file(self, request: Request, names: Names, content: FileSlice, status: os.stat_result,
+    def encoded_file(self, request: Request, names: Names, content: FileSlice | bytes, status: os.stat_result,
                      media_type: str) -> Response:
         """The file in the best coding that there is of those that the client takes; raises HTTPError(406)."""
         asked = request.fields
@@ -168,7 +180,7 @@ class FileHandler(AuthHandler):
                 return self.whole_file(content, status, media_type, "", "", self.varying)
             found = self.open_file((*names[:-1], names[-1] + SUFFIXES[coding].encode()))
             if found is not None and found[1].st_mtime + _SIBLING_SLACK >= status.st_mtime:
-                content.close()
+                close(content)
                 return self.whole_file(*found, media_type, coding, "", self.varying)
             # A range of what is compressed on the fly would be of no use to anybody; it is of the file then.
             if (coding == "gzip" and self.min_gzip_size <= status.st_size <= self.max_gzip_size
@@ -176,7 +188,7 @@ class FileHandler(AuthHandler):
                 packed = gzip_cache.get((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size),
                                         lambda: read_now(content))
                 if packed is not None:
-                    content.close()
+                    close(content)
                     return self.whole_file(packed, status, media_type, coding, "-gz", self.varying)
         raise HTTPError(406, "the file can be had as it is, in no coding")
 
@@ -280,6 +292,15 @@ def common_pairs(cache: int | None, cors: bool | str, is_private: bool) -> tuple
     return tuple(pairs)
 
 
+@lru_cache(maxsize=256)
+def servable_names(path: str, hidden: bool) -> Names | None:
+    """The names in a path, None where one of them is none that a request may name."""
+    names = split_path(path)
+    if names is None or (not hidden and has_hidden(names)) or any(map(is_partial, map(os.fsdecode, names))):
+        return None
+    return names
+
+
 @lru_cache(maxsize=1024)
 def describe_name(name: bytes, charset: str) -> tuple[str, bool]:
     """The media type of a file of that name, and whether it is compressed by its nature."""
@@ -308,13 +329,21 @@ def refusal(error: OSError) -> Exception:
     return error
 
 
-def read_now(content: FileSlice) -> bytes:
-    """All of a small file; raises HTTPError(503) where it has become shorter since it was opened."""
+def read_now(content: FileSlice | bytes) -> bytes:
+    """All of a small file, and closes it; raises HTTPError(503) where it has become shorter since it was opened."""
+    if isinstance(content, bytes):
+        return content
     try:
         return content.read_all()
     except EOFError:
-        content.close()
         raise HTTPError(503, "the file is being changed, try again", retry_after=1) from None
+    finally:
+        content.close()
+
+
+def close(content: FileSlice | bytes) -> None:
+    if isinstance(content, FileSlice):
+        content.close()
 
 
 def in_memory(request: Request, response: Response) -> Response:
@@ -322,5 +351,4 @@ def in_memory(request: Request, response: Response) -> Response:
     content = response.content
     if isinstance(content, FileSlice) and content.length <= SMALL_SIZE and request.method != "HEAD":
         response.content = read_now(content)
-        content.close()
     return response

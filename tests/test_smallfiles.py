@@ -1,0 +1,132 @@
+"""smallfiles.py: what was kept of a file is given only while the file is the same."""
+import os
+import threading
+from unittest import mock
+
+from nose2.tools import params
+
+from ownhands import FileHandler, HTTPServer, files
+from ownhands.smallfiles import SETTLED, SmallFiles
+from ownhands.testing import MockClient
+
+from .folders import FolderTest
+
+
+class SmallFilesTest(FolderTest):
+    def setUp(self):
+        super().setUp()
+        self.path = self.write("a.txt", b"before")
+        self.now = os.stat(self.path).st_ctime + SETTLED
+        self.kept = SmallFiles(clock=lambda: self.now)
+
+    def put(self, path=None):
+        path = path or self.path
+        with open(path, "rb") as file:
+            self.kept.put((path, False, False), os.stat(path), file.read())
+
+    def get(self, path=None, follow_symlinks=False):
+        found = self.kept.get((path or self.path, follow_symlinks, False))
+        return None if found is None else found[0]
+
+    def test_a_file_that_is_the_same(self):
+        self.put()
+        self.assertEqual(self.get(), b"before")
+
+    def test_a_file_that_is_not_known(self):
+        self.assertIsNone(self.get())
+
+    def test_a_file_that_was_opened_by_other_rules(self):
+        self.put()
+        self.assertIsNone(self.get(follow_symlinks=True))
+
+    def rewrite(self):
+        self.write("a.txt", b"behind", age=1)
+
+    def replace(self):
+        os.replace(self.write("b.txt", b"behind"), self.path)
+
+    def grow(self):
+        self.write("a.txt", b"before and behind")
+
+    def remove(self):
+        os.remove(self.path)
+
+    def make_a_link(self):
+        os.rename(self.path, self.path + b"2")
+        os.symlink(self.path + b"2", self.path)
+
+    @params(rewrite, replace, grow, remove, make_a_link)
+    def test_a_file_after(self, change):
+        self.put()
+        change(self)
+        self.assertIsNone(self.get())
+
+    def test_a_file_in_a_folder_that_is_a_link_now(self):
+        path = self.write("sub/a.txt", b"inside")
+        self.write("../other/a.txt", b"outside")
+        self.put(path)
+        (self.root / "sub").rename(self.root / "gone")
+        self.link("sub", "../other")
+        self.assertIsNone(self.get(path))
+
+    @params((SETTLED, True), (SETTLED - 0.1, False), (0, False), (-1, False))
+    def test_a_file_that_may_still_be_being_written(self, age, is_kept):
+        self.now = os.stat(self.path).st_ctime + age
+        self.put()
+        self.assertEqual(self.get() is not None, is_kept)
+
+    def test_no_more_than_a_bound(self):
+        self.kept.max_size = 3000
+        paths = [self.write(name, b"x" * 100) for name in "bcdefg"]
+        self.now += 1
+        for path in paths:
+            self.put(path)
+        self.assertEqual([self.get(path) is not None for path in paths], [False] * 3 + [True] * 3)
+        self.assertLessEqual(self.kept.size, 3000)
+
+    def test_the_same_file_put_twice_counts_once(self):
+        self.put()
+        size = self.kept.size
+        self.put()
+        self.assertEqual(self.kept.size, size)
+
+    def test_from_several_threads(self):
+        self.kept.max_size = 2000
+        paths = [self.write(name, name.encode()) for name in "bcdef"]
+        self.now += 1
+        found = set()
+
+        def work():
+            for _ in range(100):
+                for path in paths:
+                    self.put(path)
+                    found.add((path[-1:], self.get(path)))
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertTrue(all(octets in (name, None) for name, octets in found))
+        self.assertEqual(self.kept.size, sum(
+            len(key[0]) + len(octets) + 800 for key, (_, octets) in self.kept._entries.items()))
+
+
+class HandlerTest(FolderTest):
+    def test_answers_are_the_same_whether_it_is_kept_or_not(self):
+        path = self.write("a.txt", b"before")
+        kept = SmallFiles(clock=lambda: os.stat(path).st_ctime + SETTLED)
+        self.enterContext(mock.patch.object(files, "small_files", kept))
+        client = MockClient(HTTPServer(handler=FileHandler, root=str(self.root)))
+        requests = [{}, {"method": "HEAD"}, {"range": "bytes=1-2"}, {"if_none_match": "*"}, {"accept_encoding": "gzip"}]
+
+        def answers():
+            replies = [client("/a.txt", **fields) for fields in requests]
+            return [(reply.status, reply.content, reply.fields["ETag"]) for reply in replies]
+
+        first = answers()
+        self.assertEqual(len(kept._entries), 1)
+        self.assertEqual(answers(), first)
+        self.assertEqual(client("/a.txt/").status, 404)
+        self.write("a.txt", b"behind", age=5)
+        self.assertEqual(client("/a.txt").content, b"behind")
