@@ -140,13 +140,26 @@ class Engine:
 
     def _take_away(self, watch: Watch) -> Watch:
         """A turn of a class that is not trusted to be quick: another thread leads before it."""
-        take_turn = watch.turner.take_turn  # afterwards a listener may be gone
         watch.caution.spend(self._turns)
         with self._lock:
             self._crew.leave(watch, threading.get_ident())
         self._crew.promote()
-        self._take(take_turn, watch)
+        self._take(watch.turner.take_turn, watch)
         return watch
+
+    def give_way(self) -> bool:
+        """For a listener, in its turn: lets another thread lead before a first turn that is not trusted to be quick."""
+        ident = threading.get_ident()
+        if ident != self._leader_ident:
+            return False
+        with self._lock:
+            if not self._turn or not self._turn[-1].caution.turns > 0:
+                return False
+            watch = self._turn.pop()
+            self._crew.leave(watch, ident)
+        watch.caution.spend(self._turns)
+        self._crew.promote()
+        return True
 
     def _take(self, turn: Callable[[], None], watch: Watch) -> None:
         """Takes a turn, or what comes in its place."""
@@ -203,7 +216,7 @@ class Engine:
                 if watch is None or watch.busy or (watch.is_listener and len(watches) > self.max_connections):
                     self._set_aside(fd, watch)
                     continue
-                if watch.caution.turns > 0:
+                if watch.caution.turns > 0 and not watch.is_listener:
                     return self._take_away(watch)
                 self._turn_started = now
                 turn.append(watch)
@@ -216,7 +229,7 @@ class Engine:
                 except IndexError:
                     return watch
                 before, now = now, clock()
-                if now - before > QUICK_TURN:
+                if now - before > QUICK_TURN and not watch.is_listener:  # that one takes several connections a turn
                     self._note_slow(watch)
                 self._settle(watch)
 

@@ -7,6 +7,7 @@ import logging
 import math
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 try:
@@ -16,7 +17,7 @@ except ImportError:  # Windows has no such limit
 
 log = logging.getLogger("ownhands")
 
-ACCEPTS_A_TURN = 8
+ACCEPTS_A_TURN = 4
 ACCEPTS_WITHOUT_TURN = 64  # at once, when no thread is free for a first turn
 SPARE_DESCRIPTORS = 64  # that are kept for anything but connections
 SHORT_OF_DESCRIPTORS = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
@@ -103,14 +104,18 @@ class Acceptor:
     wants_write = False
     is_idle = True
 
-    def __init__(self, server: Any, clock: Any) -> None:
-        """`server` is a BaseServer that says whether it `serves_in_turns`; `clock` gives seconds."""
-        self.server, self.clock = server, clock
+    def __init__(self, server: Any, clock: Any, gives_way: Callable[[], bool] = bool) -> None:
+        """`server` is a BaseServer that says whether it `serves_in_turns`; `clock` gives seconds.
+
+        `gives_way` is asked before each first turn: whether another thread leads from there on, so that this one
+        accepts no more. Not before accepting: the next leader would find the same connection, and one after it.
+        """
+        self.server, self.clock, self.gives_way = server, clock, gives_way
         self.deadline = math.inf  # while it is not, nothing is accepted
 
     def take_turn(self) -> None:
         for _ in range(ACCEPTS_A_TURN):
-            if self.close_connection or not self._accept():
+            if self.close_connection or not self._accept(self.gives_way):
                 return
 
     def refuse_turn(self) -> None:
@@ -130,8 +135,8 @@ class Acceptor:
     def abandon(self) -> None:
         self.close_connection = True
 
-    def _accept(self) -> bool:
-        """Accepts one; False if there was none. Nothing is raised."""
+    def _accept(self, gives_way: Callable[[], bool] = bool) -> bool:
+        """Accepts one; False if there was none, or it was the last to be accepted here. Nothing is raised."""
         try:
             request, client_address = self.server.get_request()
         except OSError as error:
@@ -139,6 +144,7 @@ class Acceptor:
                 log.warning("cannot accept connections, pausing for %s s: %s", PAUSE, error)
                 self.deadline = self.clock() + PAUSE
             return False
+        is_last = gives_way()
         try:
             if self.server.verify_request(request, client_address):
                 self.server.process_request(request, client_address)
@@ -149,4 +155,4 @@ class Acceptor:
                 self.server.handle_error(request, client_address)
             finally:
                 self.server.shutdown_request(request)
-        return True
+        return not is_last

@@ -222,7 +222,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             return  # stop was called before
         try:
             for engine in engines:
-                engine.watch(listener.fileno(), Acceptor(self, self.clock), self._caution, is_listener=True)
+                acceptor = Acceptor(self, self.clock, engine.give_way)
+                engine.watch(listener.fileno(), acceptor, self._caution, is_listener=True)
                 engine.start()
             if self.is_stopping:  # stop was called meanwhile
                 self._stop_engines()
