@@ -148,10 +148,11 @@ class Engine:
         return watch
 
     def give_way(self) -> bool:
-        """For a listener, in its turn: lets another thread lead before a first turn that is not trusted to be quick."""
+        """For a listener, before each first turn: lets another thread lead if it is not trusted to be quick."""
         ident = threading.get_ident()
         if ident != self._leader_ident:
             return False
+        self._turn_started = self.clock()  # each of several in the listener's turn is judged by itself
         with self._lock:
             if not self._turn or not self._turn[-1].caution.turns > 0:
                 return False
@@ -349,10 +350,13 @@ class Engine:
     def check(self) -> None:
         """Called every `patience` while there is activity: overtakes a long turn, refuses what waits too long."""
         now = self.clock()
-        if self._turn and now - self._turn_started >= self.patience:
+        turn, lasts = self._turn, now - self._turn_started
+        if turn and lasts >= self.patience:
             with self._lock:  # the thread whose turn it is waits for the lock in _end_turn
                 try:
-                    watch = self._turn.pop()
+                    if turn[-1].is_listener and lasts < OVERTAKE_AFTER:
+                        return  # its many system calls contend with other threads: more of them would not help
+                    watch = turn.pop()
                 except IndexError:
                     return  # it has just ended
                 self._crew.leave(watch, self._leader_ident)
