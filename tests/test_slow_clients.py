@@ -140,6 +140,7 @@ class SlowClientsTest(unittest.TestCase):
         cls.address = cls.server.server_address
         cls.client = socket.create_connection(cls.address, PATIENCE)
         ask(cls.client)
+        wait_for(lambda: cls.server._engines[0].connections == 2)  # with the listener; it is watched behind its turn
 
     @classmethod
     def tearDownClass(cls):
