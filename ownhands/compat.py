@@ -156,7 +156,7 @@ class HTTPServer(stock.HTTPServer):
             self._room.wait()
 
 
-class ThreadingHTTPServer(socketserver.ThreadingMixIn, HTTPServer):
+class ThreadingHTTPServer(stock.ThreadingHTTPServer, HTTPServer):
     """http.server's class: requests of several connections beside each other."""
 
     daemon_threads = True
@@ -205,6 +205,7 @@ class patch(contextlib.ContextDecorator):
     def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
         for name, ours in REPLACEMENTS.items():
+            self._set(ours, "__module__", stock.__name__)
             self._set(stock, name, ours)
         for module_name, rebased in REBASED.items():
             module = sys.modules.get(module_name)
@@ -214,10 +215,10 @@ class patch(contextlib.ContextDecorator):
                 if getattr(module, name, None) is STANDARD[name]:
                     self._set(module, name, REPLACEMENTS[name])
 
-    def _set(self, module: Any, name: str, value: Any) -> None:
-        previous = getattr(module, name)
-        setattr(module, name, value)
-        self._undo.append(lambda: setattr(module, name, previous))
+    def _set(self, owner: Any, name: str, value: Any) -> None:
+        previous = getattr(owner, name)
+        setattr(owner, name, value)
+        self._undo.append(lambda: setattr(owner, name, previous))
 
     def _rebase(self, found: Any) -> None:
         previous = found.__bases__

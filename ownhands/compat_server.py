@@ -3,7 +3,7 @@
 Wires the front server, the engine and Exchanges. Refuses to know what is said on a connection.
 """
 import math
-import socket
+import socket as sockets
 import socketserver
 import threading
 import time
@@ -63,7 +63,7 @@ class ServiceActions:
 
     def __init__(self, room: "Room", interval: float) -> None:
         self.room, self.interval = room, interval
-        self.connection, self._writer = socket.socketpair()
+        self.connection, self._writer = sockets.socketpair()
         self.deadline = room.clock() + interval
 
     def expire(self) -> None:
@@ -104,15 +104,24 @@ class Room(EngineServer):
         self._ended = False
         self.interruption: BaseException | None = None  # of serve_connection
 
+    @property
+    def socket(self) -> Any:
+        """The listener is the front server's, which may wrap it by an SSLContext at any time."""
+        return self.front.socket if hasattr(self, "front") else None
+
+    @socket.setter
+    def socket(self, value: Any) -> None:
+        pass
+
     # ---- life cycle -------------------------------------------------------------------------------------------------
 
     def run(self, poll_interval: float) -> None:
         """Serves until `begin_stop`; in what a handler raises to end the program, and on KeyboardInterrupt, too."""
-        self.socket = listener = self.front.socket
+        listener = self.front.socket
         blocking = listener.gettimeout()
         listener.settimeout(0)
         try:
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
+            listener.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)  # accepted connections inherit it
         except OSError:
             pass  # not a TCP socket
         self.start_flusher()
@@ -170,7 +179,14 @@ class Room(EngineServer):
         return self.is_serial and threading.get_ident() == self._serving_thread
 
     def _run_beside(self, poll_interval: float) -> None:
-        threading.Thread(target=self.serve_forever, name="ownhands-monitor", daemon=True).start()
+        self._claim()
+        try:
+            self._prepare()
+        except BaseException:
+            self._end()
+            raise
+        self._serving_thread = None
+        threading.Thread(target=self._serve, name="ownhands-monitor", daemon=True).start()
         try:
             interval = poll_interval if has_service_actions(self.front) else None
             while not self.accepts_no_more.wait(interval):
@@ -179,8 +195,7 @@ class Room(EngineServer):
             self.begin_stop()
 
     def _watch_listener(self, engine: Engine) -> None:
-        assert self.socket is not None
-        engine.watch(self.socket.fileno(), Acceptor(self, self.clock), self._caution, is_listener=True)
+        engine.watch(self.socket.fileno(), Acceptor(self, self.clock, engine.give_way), self._caution, is_listener=True)
 
     def wait(self) -> None:
         """Until the last request is answered."""
@@ -205,14 +220,6 @@ class Room(EngineServer):
             super()._close_turner(turner)
 
     # ---- stages: the front server's ---------------------------------------------------------------------------------
-
-    def get_request(self) -> tuple[Any, Any]:
-        """The listener may be wrapped by an SSLContext at any time; the handshake is part of the first turns."""
-        listener = self.front.socket
-        if not hasattr(listener, "context"):
-            return listener.accept()  # type: ignore[no-any-return]
-        from .tls import accept  # ssl takes longer to import than all the rest
-        return accept(listener, None)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         return self.front.verify_request(request, client_address)  # type: ignore[no-any-return]
@@ -275,7 +282,8 @@ def serve_connection(front: Any, request: Any, client_address: Any) -> None:
     """Serves one connection on the calling thread to its end; it is the caller's to close."""
     room = Room(front, is_serial=not rules.is_threading(type(front)))
     room.closes = False
-    room.start_flusher()
+    if hasattr(request, "fileno"):
+        room.start_flusher()
     try:
         room.on_connect(request, client_address)
     finally:

@@ -1,0 +1,136 @@
+"""python -m ownhands.run: a program that uses http.server, as it is, on this engine; --check says what stays classic.
+
+Owns the command line and the reading of a program's classes. Refuses to know how they are served.
+"""
+import ast
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from . import compat
+from .compat_rules import CLASSIC_HANDLER, CLASSIC_SERVER, handler_reasons, server_reasons
+
+USAGE = """usage: python -m ownhands.run [--check] [--] PROGRAM.py [ARGUMENT ...]
+       python -m ownhands.run [--check] -m MODULE [ARGUMENT ...]
+
+Runs a program with ownhands.compat in place of http.server's classes.
+
+--check   imports the program instead, without its main part, and says which of its classes are served fast and which
+          overrides keep one on socketserver's own path; exits with 1 if there is one
+"""
+CHECK_NAME = "__ownhands_check__"  # of the program's module while it is checked, so that its main part is not run
+SERVERS = frozenset(["HTTPServer", "ThreadingHTTPServer"])
+HANDLERS = frozenset(["BaseHTTPRequestHandler", "SimpleHTTPRequestHandler"])
+SOCKETSERVERS = frozenset(["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the program. Raises SystemExit for a command line that is none, or what the program raises."""
+    arguments = list(arguments)
+    checks = arguments[:1] == ["--check"]
+    if checks:
+        del arguments[0]
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(USAGE, end="")
+        return
+    is_module = arguments[:1] == ["-m"]
+    if is_module or arguments[:1] == ["--"]:
+        del arguments[0]
+    if not arguments or (arguments[0].startswith("-") and not is_module):
+        raise SystemExit(USAGE)
+    if is_module and arguments[0] == "http.server":
+        raise SystemExit("http.server as a program makes classes of its own: share a folder with python -m ownhands")
+    if checks:
+        raise SystemExit(report(arguments[0], is_module))
+    compat.patch()
+    sys.argv = arguments
+    _run(arguments[0], is_module, "__main__")
+
+
+def _run(program: str, is_module: bool, name: str) -> dict[str, Any]:
+    """Runs it as Python would, with its folder or the current one first on the path; gives its names."""
+    sys.path[0:1] = ["" if is_module else str(Path(program).resolve().parent)]
+    if is_module:
+        return runpy.run_module(program, run_name=name, alter_sys=True)
+    return runpy.run_path(program, run_name=name)
+
+
+# ---- --check --------------------------------------------------------------------------------------------------------
+
+def report(program: str, is_module: bool = False) -> int:
+    """Prints a line for each class of the program, and for each override that keeps one classic; 1 if there is one."""
+    before = set(_classes())
+    with compat.patch():
+        names = _run(program, is_module, CHECK_NAME)
+        found = [each for each in _classes() if each not in before]
+        verdicts = {each.__qualname__: _reasons(each) for each in found}
+    path = names.get("__file__")
+    notes: list[str] = []
+    if path is not None:
+        tree = ast.parse(Path(path).read_bytes())
+        verdicts |= _unmade_classes(tree, found)
+        notes = list(_notes(tree))
+    for name, reasons in verdicts.items():
+        print(f"{name}: {'classic' if reasons else 'fast'}")
+        for reason in reasons:
+            print(f"    {reason}")
+    for note in notes:
+        print(note)
+    if not verdicts and not notes:
+        print("no class builds on http.server's: they are served fast as they are")
+    return int(bool(notes) or any(verdicts.values()))
+
+
+def _classes(roots: tuple[type, ...] = (compat.HTTPServer, compat.BaseHTTPRequestHandler)) -> Iterator[type]:
+    """All that is derived from the classes, in the order they were made."""
+    for root in roots:
+        each: type
+        for each in root.__subclasses__():
+            yield each
+            yield from _classes((each,))
+
+
+def _reasons(found: type) -> list[str]:
+    return server_reasons(found) if issubclass(found, compat.HTTPServer) else handler_reasons(found)
+
+
+def _unmade_classes(tree: ast.AST, made: list[type]) -> dict[str, list[str]]:
+    """Classes that importing does not make, in functions and in the main part: judged by what they define."""
+    known = {each.__name__ for each in made}
+    servers = SERVERS | {each.__name__ for each in made if issubclass(each, compat.HTTPServer)}
+    handlers = HANDLERS | known - servers
+    verdicts = {}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef) or node.name in known:
+            continue
+        bases = {_last_name(base) for base in node.bases}
+        table = CLASSIC_SERVER if bases & servers else CLASSIC_HANDLER if bases & handlers else None
+        if table is None:
+            continue
+        if table is CLASSIC_SERVER:
+            servers |= {node.name}
+        else:
+            handlers |= {node.name}
+        defined = [each.name for each in node.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        reasons = [f"{node.name}.{name}: {table[name]}" for name in defined if name in table]
+        if "ForkingMixIn" in bases:
+            reasons.append(f"ForkingMixIn.process_request: {CLASSIC_SERVER['process_request']}")
+        verdicts[node.name] = reasons
+    return verdicts
+
+
+def _notes(tree: ast.AST) -> Iterator[str]:
+    """Servers of socketserver's own, which nothing is put in the place of."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _last_name(node.func) in SOCKETSERVERS:
+            yield f"line {node.lineno}: {_last_name(node.func)} is socketserver's: classic, use http.server.HTTPServer"
+
+
+def _last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
