@@ -1,0 +1,113 @@
+"""python -m ownhands.run: a program as it is, and what --check says of it."""
+import contextlib
+import io
+import subprocess
+import sys
+import tempfile
+import unittest
+import urllib.request
+from pathlib import Path
+
+from nose2.tools import params
+
+from ownhands import run
+from ownhands.compat_rules import handler_reasons
+from tests.programs import ROOT, Program, load_example
+
+class RunTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        (self.folder / "beside.py").write_text("NAME = 'beside'\n")
+
+    def run_program(self, *arguments: str, source: str = "") -> subprocess.CompletedProcess:
+        (self.folder / "program.py").write_text(source)
+        return subprocess.run([sys.executable, "-m", "ownhands.run", *arguments], cwd=self.folder, timeout=30,
+                              env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+
+    @params(("program.py", "a", "-m"), ("--", "program.py", "a", "-m"), ("-m", "program", "a", "-m"))
+    def test_runs_a_program(self, *arguments):
+        done = self.run_program(*arguments, source=(
+            "import sys, beside, http.server\nfrom ownhands import compat\n"
+            "print(__name__, sys.argv[1:], beside.NAME, http.server.HTTPServer is compat.HTTPServer)\n"))
+        self.assertEqual((done.stdout, done.stderr), ("__main__ ['a', '-m'] beside True\n", ""))
+
+    def test_gives_the_programs_exit_status(self):
+        self.assertEqual(self.run_program("program.py", source="raise SystemExit(7)").returncode, 7)
+
+    @params((), ("--unknown",), ("-m",), ("--",), ("--check",), ("-m", "http.server"))
+    def test_says_what_it_takes(self, *arguments):
+        done = self.run_program(*arguments)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("python -m ownhands", done.stderr)
+
+    def test_helps(self):
+        self.assertIn("--check", self.run_program("--help").stdout)
+
+
+class CheckTest(unittest.TestCase):
+    def check(self, source: str) -> tuple[int, list[str]]:
+        with tempfile.TemporaryDirectory() as folder:
+            program = Path(folder, "program.py")
+            program.write_text("from http.server import *\nimport functools, socketserver\n" + source)
+            path = list(sys.path)
+            try:
+                with contextlib.redirect_stdout(io.StringIO()) as said:
+                    status = run.report(str(program))
+            finally:
+                sys.path[:] = path
+        return status, said.getvalue().splitlines()
+
+    @params(
+        "class H(BaseHTTPRequestHandler):\n def do_GET(self): pass\n def __init__(self, *a): super().__init__(*a)",
+        "class H(SimpleHTTPRequestHandler):\n def end_headers(self): super().end_headers()",
+        "class H(socketserver.ThreadingMixIn, HTTPServer): pass",
+        "def main():\n class H(SimpleHTTPRequestHandler):\n  def do_GET(self): pass",
+        "if __name__ == '__main__':\n class H(HTTPServer):\n  def verify_request(self, *_): pass")
+    def test_says_fast(self, source):
+        self.assertEqual(self.check(source), (0, ["H: fast"]))
+
+    @params(
+        ("class H(BaseHTTPRequestHandler):\n def handle(self): pass", "handle"),
+        ("class H(BaseHTTPRequestHandler):\n def setup(self): pass", "setup"),
+        ("class H(HTTPServer):\n def get_request(self): pass", "get_request"),
+        ("def main():\n class H(HTTPServer):\n  def finish_request(self, *_): pass", "finish_request"),
+        ("if __name__ == '__main__':\n class H(BaseHTTPRequestHandler):\n  def parse_request(self): pass",
+         "parse_request"))
+    def test_says_classic_and_why(self, source, name):
+        reason = (run.CLASSIC_HANDLER | run.CLASSIC_SERVER)[name]
+        self.assertEqual(self.check(source), (1, ["H: classic", f"    H.{name}: {reason}"]))
+
+    def test_names_the_class_that_overrides(self):
+        status, lines = self.check("class A(BaseHTTPRequestHandler):\n def handle(self): pass\nclass B(A): pass")
+        self.assertEqual((status, [line.partition(":")[0] for line in lines]),
+                         (1, ["A", "    A.handle", "B", "    A.handle"]))
+
+    @params("class H(socketserver.ForkingMixIn, HTTPServer): pass",
+            "def main():\n class H(socketserver.ForkingMixIn, HTTPServer): pass")
+    def test_knows_forking(self, source):
+        status, lines = self.check(source)
+        self.assertEqual((status, lines[1].partition(":")[0]), (1, "    ForkingMixIn.process_request"))
+
+    def test_points_at_servers_of_socketserver(self):
+        status, lines = self.check("def main():\n socketserver.TCPServer(('', 0), SimpleHTTPRequestHandler)")
+        self.assertEqual((status, lines), (1, [
+            "line 4: TCPServer is socketserver's: classic, use http.server.HTTPServer"]))
+
+    def test_does_not_run_the_main_part(self):
+        self.assertEqual(self.check("if __name__ == '__main__': raise SystemExit(9)")[0], 0)
+
+    def test_says_that_there_is_nothing(self):
+        status, lines = self.check("")
+        self.assertEqual((status, len(lines)), (0, 1))
+
+
+class ExampleTest(unittest.TestCase):
+    def test_is_served_fast(self):
+        self.assertFalse(handler_reasons(load_example("migrate_http_server").Echo))
+
+    @params((None, b"Hi there!\n"), (b"hello", b"hello"))
+    def test_answers(self, body, content):
+        with Program("migrate_http_server") as program, urllib.request.urlopen(program.url, body, timeout=10) as reply:
+            self.assertEqual(reply.read(), content)
