@@ -109,5 +109,7 @@ class ExampleTest(unittest.TestCase):
 
     @params((None, b"Hi there!\n"), (b"hello", b"hello"))
     def test_answers(self, body, content):
-        with Program("migrate_http_server") as program, urllib.request.urlopen(program.url, body, timeout=10) as reply:
+        program = Program("migrate_http_server").__enter__()
+        self.addCleanup(program.stop)  # by a signal, as a program of http.server ends
+        with urllib.request.urlopen(program.url, body, timeout=10) as reply:
             self.assertEqual(reply.read(), content)
