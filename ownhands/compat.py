@@ -23,6 +23,9 @@ from .parser import encode_date
 __all__ = ["BaseHTTPRequestHandler", "HTTPServer", "SimpleHTTPRequestHandler", "ThreadingHTTPServer", "patch"]
 
 
+CONNECTION_SIZE = len("Connection")
+
+
 class OnDemand:
     """An attribute of a handler object that is made when the handler first asks for it, and may be assigned.
 
@@ -46,6 +49,7 @@ class OnDemand:
 class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
     """http.server's class. Under one of the servers here its `do_` methods answer requests that are read for it."""
 
+    _headers_buffer: list[bytes]  # http.server's own
     _exchange: Exchanges | None = None  # where the engine serves the connection
     _exchanged: Request | None = None  # the request that is being answered
 
@@ -94,6 +98,18 @@ class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
     @OnDemand
     def request(self, exchange: Exchanges, request: Request) -> Any:
         return exchange.lend()
+
+    def send_header(self, keyword: str, value: Any) -> None:
+        """Adds a line to the head that is being written; a Connection line decides on `close_connection`, too."""
+        if self._exchange is None:
+            return super().send_header(keyword, value)
+        self._headers_buffer.append(f"{keyword}: {value}\r\n".encode("latin-1"))
+        if len(keyword) == CONNECTION_SIZE and keyword.lower() == "connection":
+            option = value.lower()
+            if option == "close":
+                self.close_connection = True
+            elif option == "keep-alive":
+                self.close_connection = False
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         if timestamp is not None:

@@ -149,10 +149,11 @@ class Exchanges(ExchangeHandler):
     def begin(self, handler: Any, request: Request) -> Output:
         """Makes the handler object ready for a request, as parse_request does."""
         control, method, path = request.head.control, request.method, request.target
-        state = handler.__dict__
-        state.pop("headers", None)
-        state.pop("rfile", None)
-        state.pop("raw_requestline", None)
+        if self.output is not None:  # not the first
+            state = handler.__dict__
+            state.pop("headers", None)
+            state.pop("rfile", None)
+            state.pop("raw_requestline", None)
         minor = control.minor.decode()
         handler._exchanged = request
         handler.command = method
