@@ -211,6 +211,11 @@ def current_date() -> str:
 STANDARD = {name: getattr(stock, name) for name in __all__ if name != "patch"}
 
 
+def replaced(value: Any) -> Any:
+    """Our class for one of the standard library's, anything else as it is."""
+    return next((REPLACEMENTS[name] for name, standard in STANDARD.items() if standard is value), value)
+
+
 class patch(contextlib.ContextDecorator):
     """Puts the classes of this module under the standard names, from the call until `undo` or the end of a `with`.
 
@@ -223,6 +228,8 @@ class patch(contextlib.ContextDecorator):
         for name, ours in REPLACEMENTS.items():
             self._set(ours, "__module__", stock.__name__)
             self._set(stock, name, ours)
+        runner: Any = vars(stock)["test"]  # what `python -m` programs call; it has the classes as its defaults
+        self._set(runner, "__defaults__", tuple(map(replaced, runner.__defaults__)))
         for module_name, rebased in REBASED.items():
             module = sys.modules.get(module_name)
             for name in rebased if module is not None else ():
@@ -238,8 +245,7 @@ class patch(contextlib.ContextDecorator):
 
     def _rebase(self, found: Any) -> None:
         previous = found.__bases__
-        ours = {STANDARD[name]: replacement for name, replacement in REPLACEMENTS.items()}
-        found.__bases__ = tuple(ours.get(base, base) for base in previous)
+        found.__bases__ = tuple(map(replaced, previous))
         self._undo.append(lambda: setattr(found, "__bases__", previous))
 
     def undo(self) -> None:

@@ -502,6 +502,12 @@ class PatchTest(unittest.TestCase):
         self.assertIs(getattr(http.server, name), before)
         self.assertEqual(getattr(compat, name).__module__, "ownhands.compat")
 
+    def test_moves_what_http_servers_own_command_serves_with(self):
+        before = http.server.test.__defaults__
+        with compat.patch():
+            self.assertIn(compat.ThreadingHTTPServer, http.server.test.__defaults__)
+        self.assertEqual(http.server.test.__defaults__, before)
+
     def test_moves_what_the_standard_library_builds_on_it(self):
         from wsgiref.simple_server import WSGIServer
         with compat.patch():
