@@ -23,7 +23,9 @@ Runs a program with ownhands.compat in place of http.server's classes.
 CHECK_NAME = "__ownhands_check__"  # of the program's module while it is checked, so that its main part is not run
 SERVERS = frozenset(["HTTPServer", "ThreadingHTTPServer"])
 HANDLERS = frozenset(["BaseHTTPRequestHandler", "SimpleHTTPRequestHandler"])
-SOCKETSERVERS = frozenset(["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
+SERVED_CLASSIC = dict.fromkeys(  # what is called by a program, and what to do about it
+    ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"], "is socketserver's: classic, use http.server.HTTPServer")
+SERVED_CLASSIC["make_server"] = "has wsgiref's handler: classic, use ownhands.wsgi.make_server"
 
 
 def main(arguments: list[str]) -> None:
@@ -64,7 +66,7 @@ def report(program: str, is_module: bool = False) -> int:
     before = set(_classes())
     with compat.patch():
         names = _run(program, is_module, CHECK_NAME)
-        found = [each for each in _classes() if each not in before]
+        found = [each for each in _classes() if each not in before and not _is_standard(each)]
         verdicts = {each.__qualname__: _reasons(each) for each in found}
     path = names.get("__file__")
     notes: list[str] = []
@@ -90,6 +92,10 @@ def _classes(roots: tuple[type, ...] = (compat.HTTPServer, compat.BaseHTTPReques
         for each in root.__subclasses__():
             yield each
             yield from _classes((each,))
+
+
+def _is_standard(found: type) -> bool:
+    return found.__module__.partition(".")[0] in sys.stdlib_module_names
 
 
 def _reasons(found: type) -> list[str]:
@@ -122,10 +128,10 @@ def _unmade_classes(tree: ast.AST, made: list[type]) -> dict[str, list[str]]:
 
 
 def _notes(tree: ast.AST) -> Iterator[str]:
-    """Servers of socketserver's own, which nothing is put in the place of."""
+    """Calls of what nothing is put in the place of."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _last_name(node.func) in SOCKETSERVERS:
-            yield f"line {node.lineno}: {_last_name(node.func)} is socketserver's: classic, use http.server.HTTPServer"
+        if isinstance(node, ast.Call) and (name := _last_name(node.func)) in SERVED_CLASSIC:
+            yield f"line {node.lineno}: {name} {SERVED_CLASSIC[name]}"
 
 
 def _last_name(node: ast.expr) -> str:

@@ -95,6 +95,16 @@ class CheckTest(unittest.TestCase):
         self.assertEqual((status, lines), (1, [
             "line 4: TCPServer is socketserver's: classic, use http.server.HTTPServer"]))
 
+    def test_leaves_out_the_standard_librarys_own(self):
+        status, lines = self.check("import wsgiref.simple_server, xmlrpc.server")
+        self.assertEqual((status, len(lines)), (0, 1))
+
+    def test_points_at_wsgiref(self):
+        status, lines = self.check("from wsgiref.simple_server import make_server\n"
+                                   "def main():\n make_server('', 0, None)")
+        self.assertEqual((status, lines), (1, [
+            "line 5: make_server has wsgiref's handler: classic, use ownhands.wsgi.make_server"]))
+
     def test_does_not_run_the_main_part(self):
         self.assertEqual(self.check("if __name__ == '__main__': raise SystemExit(9)")[0], 0)
 
