@@ -4,6 +4,7 @@ HTTPServer, ThreadingHTTPServer, BaseHTTPRequestHandler and SimpleHTTPRequestHan
 signatures and documented behaviour. compat_rules says which overrides keep a class on socketserver's own path.
 """
 import contextlib
+import functools
 import http.client
 import http.server as stock
 import socketserver
@@ -99,6 +100,17 @@ class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
     def request(self, exchange: Exchanges, request: Request) -> Any:
         return exchange.lend()
 
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Begins a head, with Server and Date, and logs the request."""
+        handler_class: Any = type(self)
+        if self._exchange is None or not _is_plain(handler_class):
+            return super().send_response(code, message)
+        self.log_request(code)
+        if message is None:
+            message = self.responses[code][0] if code in self.responses else ""
+        self._headers_buffer.append(_encode_beginning(self.protocol_version, int(code), message,
+                                                      self.version_string(), current_date()))
+
     def send_header(self, keyword: str, value: Any) -> None:
         """Adds a line to the head that is being written; a Connection line decides on `close_connection`, too."""
         if self._exchange is None:
@@ -115,6 +127,21 @@ class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
         if timestamp is not None:
             return super().date_time_string(timestamp)
         return current_date()
+
+
+@functools.lru_cache(maxsize=256)
+def _is_plain(handler_class: Any) -> bool:
+    """Whether nothing that send_response calls is the class's own, but for what gives text."""
+    ours = BaseHTTPRequestHandler
+    return bool(handler_class.send_header is ours.send_header
+                and handler_class.date_time_string is ours.date_time_string
+                and handler_class.send_response_only is ours.send_response_only)
+
+
+@functools.lru_cache(maxsize=256)
+def _encode_beginning(protocol_version: str, code: int, message: str, software: str, date: str) -> bytes:
+    """What heads have in common for a second."""
+    return f"{protocol_version} {code} {message}\r\nServer: {software}\r\nDate: {date}\r\n".encode("latin-1")
 
 
 class SimpleHTTPRequestHandler(stock.SimpleHTTPRequestHandler, BaseHTTPRequestHandler):
@@ -169,6 +196,7 @@ class HTTPServer(stock.HTTPServer):
         super().server_close()
         waits = isinstance(self, socketserver.ThreadingMixIn) and self.block_on_close and not self.daemon_threads
         if waits and self._room is not None:
+            self._room.begin_stop()  # where it was not shut down
             self._room.wait()
 
 

@@ -154,11 +154,11 @@ class Exchanges(ExchangeHandler):
             state.pop("headers", None)
             state.pop("rfile", None)
             state.pop("raw_requestline", None)
-        minor = control.minor.decode()
+        version = "HTTP/1.1" if control.minor == b"1" else "HTTP/1." + control.minor.decode()
         handler._exchanged = request
         handler.command = method
-        handler.requestline = f"{method} {path} HTTP/1.{minor}"
-        handler.request_version = "HTTP/1." + minor
+        handler.requestline = f"{method} {path} {version}"
+        handler.request_version = version
         handler.path = "/" + path.lstrip("/") if path.startswith("//") else path
         handler.close_connection = not control.persistent or handler.protocol_version < "HTTP/1.1"
         handler._headers_buffer = []

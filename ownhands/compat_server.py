@@ -183,6 +183,7 @@ class Room(EngineServer):
         try:
             self._prepare()
         except BaseException:
+            self._ended = True
             self._end()
             raise
         self._serving_thread = None

@@ -1,5 +1,6 @@
 """What an http.server handler sees of a request and makes of an answer, under ownhands.compat: bytes in, bytes out."""
 import functools
+import http
 import http.client
 import http.server
 import io
@@ -234,6 +235,22 @@ class AnswerTest(unittest.TestCase):
                 self.wfile.write(b"content")
         sent, _ = serve(Handler, request(fields=CLOSE))
         self.assertEqual(sent, b"HTTP/1.1 299 Fine\r\nServer: S/1 P/2\r\nDate: today\r\nX: \xe4\r\n\r\ncontent")
+
+    @params("version_string", "date_time_string", "send_header", "send_response_only")
+    def test_has_what_the_class_overrides(self, name):
+        def override(self, *arguments):
+            seen.append(arguments)
+            return getattr(compat.BaseHTTPRequestHandler, name)(self, *arguments)
+        seen = []
+        sent, _ = serve(doing(lambda self: self.answer(b""), **{name: override}), request(fields=CLOSE))
+        self.assertTrue(seen)
+        self.assertEqual(parse_replies(sent)[0].fields["Content-Length"], "0")
+
+    @params((200, None, b"200 OK"), (http.HTTPStatus.NOT_FOUND, None, b"404 Not Found"), (299, None, b"299 "),
+            (200, "Fine", b"200 Fine"))
+    def test_has_a_status(self, code, message, line):
+        sent, _ = serve(doing(lambda self: (self.send_response(code, message), self.end_headers())), request())
+        self.assertTrue(sent.startswith(b"HTTP/1.1 " + line + b"\r\nServer: BaseHTTP/"), sent)
 
     def test_is_of_http_10_unless_the_class_says_otherwise(self):
         sent, _ = serve(doing(lambda self: self.answer(b""), protocol_version="HTTP/1.0"), request() * 2)

@@ -174,6 +174,13 @@ class LifeTest(unittest.TestCase):
             server.server_close()
             self.assertEqual(through, [1])
 
+    def test_may_be_closed_without_being_stopped(self):
+        with serving(doing(say), daemon_threads=False) as server:
+            get(server)
+            server.server_close()
+            server.thread.join(TIMEOUT)
+            self.assertFalse(server.thread.is_alive())
+
     @params(*BOTH)
     def test_closes_idle_connections_when_it_stops(self, server_class):
         with serving(doing(say), server_class) as server, connect(server, request()) as idle:
