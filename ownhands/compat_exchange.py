@@ -116,6 +116,7 @@ class Exchanges(ExchangeHandler):
                 handler.finish()
             except Exception:
                 self.report()
+        self.output = None  # it knows this object: a cycle that would wait for the collector
 
     def report(self) -> None:
         """Tells the front server of the exception that is being handled."""

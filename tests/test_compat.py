@@ -1,5 +1,6 @@
 """What an http.server handler sees of a request and makes of an answer, under ownhands.compat: bytes in, bytes out."""
 import functools
+import gc
 import http
 import http.client
 import http.server
@@ -9,6 +10,7 @@ import socketserver
 import sys
 import unittest
 import unittest.mock
+import weakref
 from typing import Any
 
 from nose2.tools import params
@@ -459,6 +461,20 @@ class FinishTest(unittest.TestCase):
         seen = []
         serve(Handler, data)
         self.assertEqual(len(seen), count)
+
+    def test_leaves_nothing_to_the_collector(self):
+        class Handler(Quiet):
+            def do_GET(self):
+                self.answer(b"")
+                seen.append((weakref.ref(self), weakref.ref(self._exchange), weakref.ref(self.wfile)))
+        seen = []
+        gc.collect()
+        gc.disable()
+        try:
+            serve(Handler, request(fields=CLOSE))
+            self.assertEqual([reference() for reference in seen[0]], [None] * 3)
+        finally:
+            gc.enable()
 
     def test_may_fail(self):
         sent, errors = serve(doing(lambda self: self.answer(b""), finish=lambda self: 1 / 0), request(fields=CLOSE))
