@@ -355,14 +355,7 @@ class Exchanges(ExchangeHandler):
                            and self.can_drop_unread())
         if self.informational:
             return self.begin_sending(response, Outgoing(octets))
-        try:
-            sent = self.connection.send(octets) if octets else 0
-        except BlockingIOError:
-            sent = 0
-        if sent == len(octets) or sent is None:
-            self.end_exchange(response, len(octets))
-        else:
-            self.begin_sending(response, Outgoing(octets, size=sent))
+        self.send_whole(response, octets)
 
     def send_framed(self, response: Response, method: str, is_10: bool, persistent: bool,
                     is_error: bool = False) -> None:

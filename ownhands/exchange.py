@@ -273,16 +273,20 @@ class ExchangeHandler(Limits, ConnectionHandler):
                 and len(content) <= SMALL_SIZE and self.unread is None):
             self.persistent = persistent
             octets = encode_small(response, (b"" if control.minor != b"0" else KEEP_ALIVE) if persistent else CLOSE)
-            try:
-                sent = self.connection.send(octets)
-            except BlockingIOError:
-                sent = 0
-            if sent == len(octets) or sent is None:
-                self.end_exchange(response, len(octets))
-            else:
-                self.begin_sending(response, Outgoing(octets, size=sent))
+            self.send_whole(response, octets)
         else:
             self.send_framed(response, request.method, control.minor == b"0", persistent and self.can_drop_unread())
+
+    def send_whole(self, response: Response, octets: bytes) -> None:
+        """Sends an answer that is all in memory: at once, where the client takes it so."""
+        try:
+            sent = self.connection.send(octets) if octets else 0
+        except BlockingIOError:
+            sent = 0
+        if sent == len(octets) or sent is None:
+            self.end_exchange(response, len(octets))
+        else:
+            self.begin_sending(response, Outgoing(octets, size=sent))
 
     def send_framed(self, response: Response, method: str, is_10: bool, persistent: bool,
                     is_error: bool = False) -> None:

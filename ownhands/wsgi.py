@@ -221,14 +221,7 @@ class WSGIHandler(RequestHandler):
             head.status_line, preamble.octets(), head.fields.octets,
             (b"" if control.minor != b"0" else KEEP_ALIVE) if persistent else CLOSE,
             b"Content-Length: %d\r\n" % len(content) if head.length is None else b"", content)
-        try:
-            sent = self.connection.send(octets)
-        except BlockingIOError:
-            sent = 0
-        if sent == len(octets) or sent is None:
-            self.end_exchange(response, len(octets))
-        else:
-            self.begin_sending(response, Outgoing(octets, size=sent))
+        self.send_whole(response, octets)
 
     def send_other(self, request: Request, response: WSGIResponse) -> None:
         """An answer in pieces, from a file, without content, or one whose head is out."""
