@@ -2,6 +2,7 @@
 
 Wires the front server, the engine and Exchanges. Refuses to know what is said on a connection.
 """
+import errno
 import math
 import socket as sockets
 import socketserver
@@ -98,6 +99,7 @@ class Room(EngineServer):
         self.closes_itself = (front_class.shutdown_request, front_class.close_request) != STOCK_CLOSING
         self.closes = True
         self.accepts_no_more = threading.Event()
+        self._accepting = threading.Lock()  # whoever accepts must not find that the listener waits again
         self.running: dict[Exchanges, Output] = {}  # the answers that handlers are at
         self.flusher_sleeps = False
         self._flusher_alarm = threading.Event()
@@ -135,8 +137,9 @@ class Room(EngineServer):
         finally:
             self.begin_stop()
             listener = self.front.socket
-            if listener.fileno() >= 0:
-                listener.settimeout(blocking)
+            with self._accepting:
+                if listener.fileno() >= 0:
+                    listener.settimeout(blocking)
 
     def begin_stop(self) -> None:
         """From any thread: no connection is accepted any more, idle ones are closed."""
@@ -221,6 +224,12 @@ class Room(EngineServer):
             super()._close_turner(turner)
 
     # ---- stages: the front server's ---------------------------------------------------------------------------------
+
+    def get_request(self) -> tuple[Any, Any]:
+        with self._accepting:
+            if self.is_stopping:
+                raise OSError(errno.EBADF, "the server has stopped")
+            return super().get_request()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         return self.front.verify_request(request, client_address)  # type: ignore[no-any-return]

@@ -20,6 +20,8 @@ from .listener import Acceptor, bind, describe_url, max_descriptors, raise_descr
 from .monitor import Monitor
 from .watch import Caution
 
+THREADS_A_LANE = 8  # fewer would all be held by a few slow handlers, and the lane's connections wait for them
+
 
 class HTTPServer(ThreadingMixIn, TCPServer):
     """Serves connections with `handler`: a RequestHandler, or any class that socketserver takes.
@@ -248,11 +250,11 @@ class HTTPServer(ThreadingMixIn, TCPServer):
 
     @property
     def lane_count(self) -> int:
-        """One where there is a GIL: more leaders would only contend for it."""
+        """One where there is a GIL: more leaders would only contend for it. Each has threads for handlers that block."""
         if self.lanes is not None:
             return self.lanes
         has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
-        return 1 if has_gil() else os.cpu_count() or 1
+        return 1 if has_gil() else max(min(os.cpu_count() or 1, self.max_threads // THREADS_A_LANE), 1)
 
     def _report_cut(self, engines: list[Engine]) -> None:
         """Says what has outlived `shutdown_timeout`, and ends its connection; its thread is left to itself."""

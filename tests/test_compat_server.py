@@ -161,6 +161,15 @@ class LifeTest(unittest.TestCase):
             server.thread.join(TIMEOUT)
             self.assertFalse(server.thread.is_alive())
 
+    def test_whoever_accepts_too_late_does_not_wait(self):
+        with serving(doing(say)) as server:
+            get(server)
+            room = server._room
+            server.shutdown()
+            server.thread.join(TIMEOUT)
+            self.assertIsNone(server.socket.gettimeout())
+            self.assertRaises(OSError, room.get_request)
+
     def test_closes_when_its_handlers_are_through(self):
         def method(self):
             started.set()

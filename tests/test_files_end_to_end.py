@@ -1,12 +1,12 @@
 """A shared folder over real ports, by the clients that people use; each is skipped where it is not installed."""
 import os
-import re
 import socket
 import subprocess
 import threading
 from pathlib import Path
 
 from ownhands import HTTPServer, UploadHandler
+from ownhands.engine import EngineThread
 
 from .folders import FolderTest
 from .programs import needs, run
@@ -150,7 +150,7 @@ class SlowTest(SharedTest):
 
 
 class PasswordTest(SharedTest):
-    knobs = {"auth": "me:secret", "auth_delay": 0.2, "max_threads": 2}
+    knobs = {"auth": "me:secret", "auth_delay": 0.2, "max_threads": 2, "lanes": 1}
 
     def test_many_wrong_ones_wait_without_a_thread(self):
         wrong = [self.connect() for _ in range(20)]
@@ -159,7 +159,8 @@ class PasswordTest(SharedTest):
         right = self.connect()
         right.sendall(b"HEAD /film.mp4 HTTP/1.1\r\nHost: a\r\nAuthorization: Basic bWU6c2VjcmV0\r\n\r\n")
         self.assertIn(b"200 OK", right.recv(1000))
-        threads = [each for each in threading.enumerate() if re.match(r"ownhands-[0-9]", each.name)]
+        threads = [each for each in threading.enumerate()
+                   if isinstance(each, EngineThread) and each.engine in self.server._engines]
         self.assertLessEqual(len(threads), 2)
         for connection in wrong:
             self.assertIn(b"401 Unauthorized", connection.recv(1000))

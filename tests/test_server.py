@@ -257,6 +257,17 @@ class StageTest(ServerTest):
         self.assertEqual((200, b"/here\n"), (reply.status, reply.content))
 
 
+class LanesTest(unittest.TestCase):
+    @params((True, 8, 64, 1), (False, 8, 64, 8), (False, 32, 64, 8), (False, 8, 16, 2), (False, 8, 4, 1), (False, 1, 64, 1))
+    def test_there_are_as_many_as_help(self, has_gil, cores, max_threads, lanes):
+        with (mock.patch("sys._is_gil_enabled", return_value=has_gil, create=True),
+              mock.patch("os.cpu_count", return_value=cores)):
+            self.assertEqual(lanes, HTTPServer(max_threads=max_threads).lane_count)
+
+    def test_or_as_one_says(self):
+        self.assertEqual(3, HTTPServer(lanes=3).lane_count)
+
+
 class StopTest(ServerTest):
     def test_with(self):
         with HTTPServer("127.0.0.1", 0, Quiet) as server:
