@@ -15,7 +15,7 @@ from .compat_exchange import Exchanges, Interrupt
 from .compat_output import Output
 from .connection import log
 from .engine import Engine
-from .listener import Acceptor, max_descriptors
+from .listener import max_descriptors
 from .monitor import Monitor
 from .server import HTTPServer as EngineServer
 from .watch import Watch
@@ -138,6 +138,7 @@ class Room(EngineServer):
             self.begin_stop()
             listener = self.front.socket
             with self._accepting:
+                self.accepts_no_more.set()
                 if listener.fileno() >= 0:
                     listener.settimeout(blocking)
 
@@ -150,7 +151,7 @@ class Room(EngineServer):
     def _run_here(self, poll_interval: float) -> None:
         connections = max(min(self.max_connections, max_descriptors()), 1)
         engine = LaneOfOne(self._close_turner, 1, connections, math.inf, True, self.clock)
-        self._watch_listener(engine)
+        self._listen(engine)
         if has_service_actions(self.front):
             service = ServiceActions(self, poll_interval)
             engine.watch(service.connection.fileno(), service, self._caution)
@@ -198,9 +199,6 @@ class Room(EngineServer):
         finally:
             self.begin_stop()
 
-    def _watch_listener(self, engine: Engine) -> None:
-        engine.watch(self.socket.fileno(), Acceptor(self, self.clock, engine.give_way), self._caution, is_listener=True)
-
     def wait(self) -> None:
         """Until the last request is answered."""
         self._over.wait()
@@ -227,7 +225,7 @@ class Room(EngineServer):
 
     def get_request(self) -> tuple[Any, Any]:
         with self._accepting:
-            if self.is_stopping:
+            if self.accepts_no_more.is_set():
                 raise OSError(errno.EBADF, "the server has stopped")
             return super().get_request()
 

@@ -271,8 +271,6 @@ class Engine:
         """Registers what a connection waits for, and its deadline; closes one that cannot be watched."""
         if watch.turner is None or watch.busy:
             return
-        if watch.is_listener and self._stopping:  # another engine that listens to it may have closed it
-            return self._abandon(watch)
         try:
             self._list.admit(watch)
         except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from socketserver import BaseServer, TCPServer, ThreadingMixIn
 from typing import Any
 
@@ -64,11 +65,12 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         self._caution = Caution(0 if self.serves_in_turns else math.inf)
         self._engines: list[Engine] = []
         self._monitor: Monitor | None = None
-        self._lock = threading.Lock()  # for `_over`
+        self._lock = threading.Lock()  # for `_over` and `_listening`
         self._over = threading.Event()  # of serving; each time has its own
         self._over.set()
         self._serving_thread: int | None = None
         self._was_cut = False
+        self._listening = 0  # engines that have not let go of the listener
         self._tls_context: Any = None
         if self.tls is not None:
             self.reload_tls()
@@ -211,7 +213,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
     def _prepare(self) -> None:
         """Opens the port and makes the engines, so that `on_connect` may have connections watched."""
         self.open()
-        self._was_cut = False
+        self._was_cut, self._listening = False, 0
         lanes = self.lane_count
         connections = min(self.max_connections, max_descriptors() - self.max_threads)
         self._engines = [Engine(self._close_turner, max(self.max_threads // lanes, 1), max(connections // lanes, 1),
@@ -224,14 +226,20 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             return  # stop was called before
         try:
             for engine in engines:
-                acceptor = Acceptor(self, self.clock, engine.give_way)
-                engine.watch(listener.fileno(), acceptor, self._caution, is_listener=True)
+                self._listen(engine)
+            for engine in engines:
                 engine.start()
             if self.is_stopping:  # stop was called meanwhile
                 self._stop_engines()
             monitor.run(self._is_over(engines))
         finally:
             self._report_cut(engines)
+
+    def _listen(self, engine: Engine) -> None:
+        """Before any engine is started, since the last one to let go of the listener closes it."""
+        assert self.socket is not None
+        self._listening += 1
+        engine.watch(self.socket.fileno(), Acceptor(self, self.clock, engine.give_way), self._caution, is_listener=True)
 
     def _is_over(self, engines: list[Engine]) -> Callable[[], bool]:
         """What the monitor asks: whether all has ended. What outlives `shutdown_timeout` is cut."""
@@ -250,7 +258,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
 
     @property
     def lane_count(self) -> int:
-        """One where there is a GIL: more leaders would only contend for it. Each has threads for handlers that block."""
+        """One where there is a GIL: more leaders would only contend for it. Each has threads of its own."""
         if self.lanes is not None:
             return self.lanes
         has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
@@ -298,7 +306,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """Closes the listener."""
         listener, self.socket = self.socket, None
         if listener is not None:
-            listener.close()
+            with suppress(OSError):  # somebody has closed it behind our back
+                listener.close()
 
     def __enter__(self) -> "HTTPServer":
         self.start()
@@ -389,7 +398,10 @@ class HTTPServer(ThreadingMixIn, TCPServer):
 
     def _close_turner(self, turner: Any) -> None:
         if isinstance(turner, Acceptor):
-            return self.server_close()
+            with self._lock:
+                self._listening -= 1
+                is_last = not self._listening
+            return self.server_close() if is_last else None
         try:
             self.shutdown_request(turner.connection)
         except Exception:

@@ -219,15 +219,6 @@ class StopTest(EngineTest):
         self.assertTrue(self.engine.has_ended)
         self.assertEqual([listener], self.stage.closed)
 
-    def test_a_listener_that_comes_too_late_is_not_watched(self):
-        block = self.stage.block(1000, self.stage.add(1000))
-        listener = self.stage.add(1001, is_listener=True)
-        self.engine.stop()
-        block.end()
-        self.stage.join()
-        self.assertEqual(["abandon"], listener.log)
-        self.assertNotIn(("register", 1001), self.poller.log)
-
     def test_an_accepting_turn_may_fail_after_that(self):
         listener = self.stage.add(1000, is_listener=True)
         block = Block()

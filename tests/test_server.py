@@ -264,6 +264,20 @@ class LanesTest(unittest.TestCase):
               mock.patch("os.cpu_count", return_value=cores)):
             self.assertEqual(lanes, HTTPServer(max_threads=max_threads).lane_count)
 
+    def test_the_last_one_closes_the_listener(self):
+        server = HTTPServer("127.0.0.1", 0, Quiet, lanes=2)
+        server.start()
+        self.addCleanup(server.stop)
+        first, second = server._engines
+        first.stop()
+        wait_for(lambda: first.has_ended)
+        with socket.create_connection(server.server_address, PATIENCE) as client:
+            client.sendall(GET)
+            self.assertIn(b"200 OK", client.recv(65536))
+        second.stop()
+        server._over.wait(PATIENCE)
+        self.assertIsNone(server.socket)
+
     def test_or_as_one_says(self):
         self.assertEqual(3, HTTPServer(lanes=3).lane_count)
 
