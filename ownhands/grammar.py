@@ -9,7 +9,8 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
 _FIELD_LINE = _TOKEN + rb":" + _VALUE
 # RFC 3986 3.3 and 3.4, and what browsers send unencoded besides: []^`{|} in a path, these and \ and % in a query.
-_PATH = rb"/(?:[!$&-;=@-\[\]-~]++|%[0-9A-Fa-f]{2})*+"
+_PLAIN = rb"[!$&-;=@-\[\]-~]*+"
+_PATH = rb"/%b(?:%%[0-9A-Fa-f]{2}%b)*+" % (_PLAIN, _PLAIN)
 _QUERY = rb"(?:\?[!$%&-;=?-~]*+)?+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 _REG_NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})++"
@@ -22,7 +23,7 @@ REQUEST_HEAD = re.compile(rb"(?:\r\n)*+(%b) (%b%b) HTTP/1\.([0-9])((?:\r\n%b)*+)
                           % (_METHOD, _PATH, _QUERY, _FIELD_LINE))
 FIELD_SECTION = re.compile(rb"(?:\r\n%b)*+" % _FIELD_LINE)
 CONTROL_LINE = re.compile(  # the look-ahead, being case-sensitive, is quick to pass over all others
-    rb"\r\n(?=[CEHTceht])((?i:host|connection|content-length|transfer-encoding|expect)):[ \t]*+([^\r]*+)")
+    rb"\n(?=[CEHTceht])((?i:host|connection|content-length|transfer-encoding|expect):[^\r]*+)")
 ORIGIN_FORM = re.compile(_PATH + _QUERY)
 AUTHORITY = re.compile(rb"(%b|%b)(?::([0-9]*+))?+" % (_REG_NAME, _IP_LITERAL))
 ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?]++)(%b)?(%b)" % (_PATH, _QUERY))

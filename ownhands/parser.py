@@ -47,39 +47,30 @@ class ProtocolError(Exception):
         self.status, self.detail = status, detail
 
 
-class HeadLimits(NamedTuple):
+class HeadLimits:
     """How much a request head may hold: octets, octets, and a number of field lines."""
 
-    max_target_size: int = 8 << 10
-    max_head_size: int = 64 << 10
-    max_fields: int = 128
+    def __init__(self, max_target_size: int = 8 << 10, max_head_size: int = 64 << 10, max_fields: int = 128) -> None:
+        self.max_target_size, self.max_head_size, self.max_fields = max_target_size, max_head_size, max_fields
 
 
-class Control(NamedTuple):
+class Control:
     """What a request says of host, framing and persistence (RFC 9112 3.2, 6.3 and 9.3), and the lines that say it."""
 
-    lines: list[tuple[bytes, bytes]]
-    minor: bytes
-    host: bytes | None
-    content_length: int | None
-    chunked: bool
-    persistent: bool
-    expects_continue: bool
-
-    @property
-    def has_content(self) -> bool:
-        return self.chunked or bool(self.content_length)
+    def __init__(self, lines: list[bytes], minor: bytes, host: bytes | None, content_length: int | None,
+                 chunked: bool, persistent: bool, expects_continue: bool) -> None:
+        self.lines, self.minor, self.host = lines, minor, host
+        self.content_length, self.chunked = content_length, chunked
+        self.persistent, self.expects_continue = persistent, expects_continue
+        self.has_content = chunked or bool(content_length)
 
 
-class RequestHead(NamedTuple):
-    """A request line and its fields; the content begins at `end`. `octets` is the head, where nothing else had come."""
+class RequestHead:
+    """A request line and its fields: `octets`. The content begins behind them, at `end`."""
 
-    method: str
-    target: str
-    section: bytes
-    control: Control
-    end: int
-    octets: bytes
+    def __init__(self, method: str, target: str, section: bytes, control: Control, octets: bytes) -> None:
+        self.method, self.target, self.section, self.control = method, target, section, control
+        self.octets, self.end = octets, len(octets)
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -106,7 +97,7 @@ def parse_request_head(octets: bytes, limits: HeadLimits = HeadLimits(),
     Empty lines before it are skipped (RFC 9112 2.2). `previous` is the last head on the connection, read with the same
     limits: parsing is pure, so the same octets mean the same head, and the same deciding lines the same decisions.
     """
-    if previous is not None and octets == previous.octets:
+    if previous is not None and octets.startswith(previous.octets):
         return previous
     match = REQUEST_HEAD.match(octets)
     if match is None:
@@ -121,8 +112,7 @@ def parse_request_head(octets: bytes, limits: HeadLimits = HeadLimits(),
         control = previous.control
     else:
         control = parse_control(lines, minor)
-    whole = octets if end == len(octets) else b""  # what follows the head is not kept with it
-    return RequestHead(method.decode("ascii"), target.decode("ascii"), section, control, end, whole)
+    return RequestHead(method.decode(), target.decode(), section, control, octets[:end])
 
 
 def _parse_other_head(octets: bytes, limits: HeadLimits) -> RequestHead | None:
@@ -141,7 +131,7 @@ def _parse_other_head(octets: bytes, limits: HeadLimits) -> RequestHead | None:
     if FIELD_SECTION.fullmatch(section) is None:
         raise ProtocolError(400, _fault_of_fields(section))
     control = parse_control(CONTROL_LINE.findall(section), minor)
-    return RequestHead(method.decode("ascii"), _check_target(method, target), section, control, end + 4, b"")
+    return RequestHead(method.decode(), _check_target(method, target), section, control, octets[:end + 4])
 
 
 def _check_unfinished(octets: bytes, line: bytes, limits: HeadLimits) -> None:
@@ -231,11 +221,12 @@ def split_absolute_form(target: str) -> tuple[str, str] | None:
 
 # ---- fields ---------------------------------------------------------------------------------------------------------
 
-def parse_control(lines: list[tuple[bytes, bytes]], minor: bytes = b"1") -> Control:
+def parse_control(lines: list[bytes], minor: bytes = b"1") -> Control:
     """What the deciding ones of valid field lines mean; raises ProtocolError if the request must not be served."""
     found: dict[bytes, list[bytes]] = {}
-    for name, value in lines:
-        found.setdefault(name.lower(), []).append(value.rstrip(b" \t"))
+    for line in lines:
+        name, _, value = line.partition(b":")
+        found.setdefault(name.lower(), []).append(value.strip(b" \t"))
     is_10 = minor == b"0"
     codings, lengths = found.get(b"transfer-encoding"), found.get(b"content-length")
     if codings is not None:

@@ -24,6 +24,10 @@ def head_with(*lines: bytes, start: bytes = b"GET / HTTP/1.1") -> bytes:
     return b"\r\n".join([start, b"Host: a", *lines, b"", b""])
 
 
+def as_values(head):
+    return vars(head) | {"control": vars(head.control)}
+
+
 def status_of(function, *arguments) -> int:
     """The status of the ProtocolError that the function raises."""
     try:
@@ -289,13 +293,15 @@ class Previous(unittest.TestCase):
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 5\r\nHost: a\r\n\r\nworld",
         b"OPTIONS * HTTP/1.1\r\nHost: b\r\n\r\n",
+        b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
     )
 
     @params(*ROWS)
     def test_makes_no_difference(self, octets):
         before = [parse_request_head(each) for each in self.ROWS]
-        self.assertEqual([parse_request_head(octets, previous=each) for each in before],
-                         [parse_request_head(octets)] * len(before))
+        self.assertEqual([as_values(parse_request_head(octets, previous=each)) for each in before],
+                         [as_values(parse_request_head(octets))] * len(before))
 
     def test_an_error_stays_one(self):
         before = parse_request_head(self.ROWS[0])
