@@ -14,7 +14,7 @@ from typing import Any
 from .content import ContentError, FileOutgoing, Outgoing, as_given, check_piece, exactly, in_chunks, read_pieces
 from .fileslice import FileSlice
 from .messages import Fields, Response
-from .parser import STATUS_LINES, encode_date, encode_status_line
+from .parser import encode_date, encode_status_line
 from .version import __version__
 
 SMALL_SIZE = 64 << 10  # octets of content that are worth copying, to be sent together with the head
@@ -25,18 +25,19 @@ PLAIN_FILES = frozenset([io.BufferedReader, io.BufferedRandom, io.FileIO])
 
 
 class Preamble:
-    """The Server and Date lines, made once a second. The pair is replaced whole, so any thread may ask."""
+    """How every response begins: its status line, and the Server and Date lines, made once a second."""
 
     def __init__(self) -> None:
-        self._made = (0.0, b"")
+        self._made: tuple[float, float, dict[int, bytes]] = (0.0, 0.0, {})  # in force from, until; replaced whole
 
-    def octets(self) -> bytes:
+    def octets(self, status: int = 0) -> bytes:
+        """From any thread. 0: without a status line."""
         now = time.time()
-        until, octets = self._made
-        if not until - 1 <= now < until:
-            octets = SERVER_LINE + b"Date: %b\r\n" % encode_date(now).encode()
-            self._made = (now // 1 + 1, octets)
-        return octets
+        begin, end, made = self._made
+        if not begin <= now < end:
+            made = {0: SERVER_LINE + b"Date: %b\r\n" % encode_date(now).encode()}
+            self._made = (now // 1, now // 1 + 1, made)
+        return made.get(status) or made.setdefault(status, encode_status_line(status) + made[0])
 
 
 preamble = Preamble()
@@ -45,9 +46,8 @@ preamble = Preamble()
 def encode_small(response: Response, connection_line: bytes) -> bytes:
     """The whole of an ordinary response: octets as content, no field that concerns the server."""
     content: Any = response.content
-    return b"%b%b%b%bContent-Length: %d\r\n\r\n%b" % (
-        STATUS_LINES.get(response.status) or encode_status_line(response.status), preamble.octets(),
-        response.fields.octets, connection_line, len(content), content)
+    return b"".join((preamble.octets(response.status), response.fields.octets, connection_line,
+                     b"Content-Length: %d\r\n\r\n" % len(content), content))
 
 
 def frame(response: Response, method: str, is_10: bool, persistent: bool, connection: Any) -> tuple[Outgoing, bool]:
@@ -96,14 +96,17 @@ def _length_line(length: int) -> bytes:
 
 
 def _encode_head(response: Response, framing: bytes, is_10: bool, persistent: bool) -> bytes:
-    fields = response.fields
-    lines = preamble.octets()
+    fields, begin = response.fields, preamble.octets(response.status)
     if not fields.is_plain:
-        lines = b"".join(line for line in lines.splitlines(keepends=True)
-                         if line.partition(b":")[0].decode() not in fields)
+        begin = without_lines(begin, fields)
         fields = fields.without("connection", "content-length", "transfer-encoding")
     connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""
-    return b"%b%b%b%b%b\r\n" % (encode_status_line(response.status), lines, fields.octets, connection_line, framing)
+    return b"%b%b%b%b\r\n" % (begin, fields.octets, connection_line, framing)
+
+
+def without_lines(begin: bytes, fields: Fields) -> bytes:
+    """What `preamble` has made, less the lines that a handler has written itself."""
+    return b"".join(line for line in begin.splitlines(keepends=True) if line.partition(b":")[0].decode() not in fields)
 
 
 def _outgoing(head: bytes, content: Any, length: int | None, is_10: bool, connection: Any) -> Outgoing:

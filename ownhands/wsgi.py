@@ -13,7 +13,7 @@ from wsgiref.types import WSGIApplication
 
 from .connection import log, wait_until_ready
 from .content import ContentError, FileOutgoing, Outgoing, Pace, as_given, exactly, in_chunks
-from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, preamble
+from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, preamble, without_lines
 from .gateway import ErrorStream, FileWrapper, WSGIResponse, check_length, check_piece, decode_path, field_variables
 from .handler import RequestHandler
 from .knobs import with_attributes
@@ -271,8 +271,7 @@ class WSGIHandler(RequestHandler):
         self.persistent = persistent
         lines = preamble.octets()
         if not head.is_plain:
-            lines = b"".join(line for line in lines.splitlines(keepends=True)
-                             if line.partition(b":")[0].decode() not in fields)
+            lines = without_lines(lines, fields)
         connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""
         return b"%b%b%b%b%b\r\n" % (head.status_line, lines, fields.octets, connection_line, framing)
 
