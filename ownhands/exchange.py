@@ -67,11 +67,15 @@ class ExchangeHandler(Limits, ConnectionHandler):
             octets = self.connection.recv(self.receive_size)
             if not octets:
                 return self.end_of_octets()
-            if not self.lingering:
-                is_new = not self.received or not self.received.strip(b"\r\n")
-                self.received = self.received + octets if self.received else octets
-                if is_new or b"\n" in octets or len(self.received) >= self.max_head_size:  # else no head is whole now
-                    self.proceed(is_new)
+            if self.lingering:
+                return
+            if not self.received:
+                self.received = octets
+                return self.proceed()
+            is_new = not self.received.strip(b"\r\n")
+            self.received += octets
+            if is_new or b"\n" in octets or len(self.received) >= self.max_head_size:  # else no head is whole now
+                self.proceed(is_new)
         except BlockingIOError:
             self.wants_write = self.outgoing is not None or getattr(self.connection, "wants_write", False)
         except ProtocolError as error:
@@ -152,27 +156,35 @@ class ExchangeHandler(Limits, ConnectionHandler):
         self.received = self.received[head.end:]
         self.requests += 1
         self.head = head
-        control = head.control
         self.exchange = request = Request(head, self.client_address, self.connection)
-        if control.chunked or control.content_length:
-            self.begin_content(request, control)
+        if head.control.has_content:
+            self.begin_content(request, head.control)
             return True
         refusal = self.consult(request)
         self.send_answer(request, self.respond(request) if refusal is None else refusal)
         return True
 
     def begin_content(self, request: Request, control: Control) -> None:
-        """The head of a request with content: asks `on_head`, then gathers, streams or refuses what follows."""
+        """The head of a request with content: asks `on_head`, then takes the content, or begins to receive it."""
         length = control.content_length
-        decoder: Decoder = (ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size) if length is None
-                            else LengthDecoder(length))
         self.expects_continue = control.expects_continue and not self.received
-        self.content_pace = Pace(self.clock(), 0, self.content_timeout, self.min_rate, self.rate_grace)
         self.stream_limit = self.max_content_size if self.stream_content else None
         refusal = self.consult(request)
         limit = self.max_content_size if self.stream_limit is None else self.stream_limit
-        if refusal is None and length is not None and length > limit:
-            raise ProtocolError(413, "the content is too large")
+        if refusal is None and length is not None:
+            if length > limit:
+                raise ProtocolError(413, "the content is too large")
+            if self.stream_limit is None and length <= min(len(self.received), self.max_memory_size):  # as most
+                content, self.received = self.received[:length], self.received[length:]
+                request.set_content(content)
+                return self.send_answer(request, self.respond(request))
+        self.begin_receiving(request, length, limit, refusal)
+
+    def begin_receiving(self, request: Request, length: int | None, limit: int, refusal: Response | None) -> None:
+        """A content that has not come, or not by its end; `length` and `limit` in octets."""
+        decoder: Decoder = (ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size) if length is None
+                            else LengthDecoder(length))
+        self.content_pace = Pace(self.clock(), 0, self.content_timeout, self.min_rate, self.rate_grace)
         if refusal is not None:
             self.unread = decoder
             self.drop_content(decoder)
@@ -327,13 +339,13 @@ class ExchangeHandler(Limits, ConnectionHandler):
             self.pace.resume(self.clock())
             self.deadline = self.pace.deadline(self.clock(), outgoing.size)
         else:
-            self.outgoing = None
+            answer, self.answer, self.outgoing = self.answer, None, None
             outgoing.close()
-            self.end_exchange(self.answer, outgoing.size)
+            self.end_exchange(answer, outgoing.size)
 
     def end_exchange(self, response: Response, size: int) -> None:
         """The answer is out: on to the next request, or to the end of the connection."""
-        request, self.exchange, self.answer = self.exchange, None, None
+        request, self.exchange = self.exchange, None
         if self.logs_exchanges:
             self.log_exchange(request, response, size)
         if request is not None:

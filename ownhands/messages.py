@@ -183,8 +183,8 @@ class Request:
             return NO_FIELDS
         return Fields(pair for pair in self._decoder.trailers if pair[0].lower() not in FORBIDDEN_TRAILERS)
 
-    def set_content(self, content: bytes | BinaryIO, decoder: Decoder) -> None:
-        """For the handler that received it: the octets, or a file that has them, and what has decoded them."""
+    def set_content(self, content: bytes | BinaryIO, decoder: Decoder | None = None) -> None:
+        """For the handler that received it: the octets, or a file that has them; what has decoded them has trailers."""
         self._decoder = decoder
         if isinstance(content, bytes):
             self._content, self._stream = content, None
@@ -300,16 +300,25 @@ class Response:
 
     __slots__ = ("content", "fields", "status")
 
-    def __init__(self, content: Content = b"", status: int = 200, /, **fields: FieldArgument) -> None:
+    def __init__(self, content: Content = b"", status: int = 200, /, content_type: FieldArgument | None = None,
+                 **fields: FieldArgument) -> None:
         if isinstance(content, str):
             content = content.encode()
-            self.fields = TEXT if not fields else fields_of({"content_type": TEXT_PLAIN} | fields)
+            if content_type is None:
+                content_type = TEXT_PLAIN
+        elif type(content) is not bytes:
+            content = _check_content(content)
+        if type(content_type) is str:
+            made = fields_of_type(content_type)
         else:
-            if type(content) is not bytes:
-                content = _check_content(content)
-            self.fields = NO_FIELDS if not fields else fields_of(fields)
-        if status != 200 or not self.fields.is_plain:
-            _check_head(status, self.fields)
+            made = NO_FIELDS
+            if content_type is not None:
+                fields["content_type"] = content_type
+        if fields:
+            made = Fields(made.pairs + Fields.from_keywords(fields).pairs)
+        if status != 200 or not made.is_plain:
+            _check_head(status, made)
+        self.fields = made
         self.content: bytes | Iterable[bytes] | BinaryIO = content
         self.status = status
 
@@ -367,18 +376,11 @@ def as_response(answer: Any) -> Response:
 
 NO_FIELDS = Fields()
 TEXT_PLAIN = "text/plain; charset=utf-8"
-TEXT = Fields([("Content-Type", TEXT_PLAIN)])
-
-
-def fields_of(keywords: dict[str, FieldArgument]) -> Fields:
-    """`Fields.from_keywords`, made only once for each media type that stands alone: servers send few, and often."""
-    if len(keywords) == 1 and type(media_type := keywords.get("content_type")) is str:
-        return _fields_of_type(media_type)
-    return Fields.from_keywords(keywords)
 
 
 @lru_cache(maxsize=64)
-def _fields_of_type(media_type: str) -> Fields:
+def fields_of_type(media_type: str) -> Fields:
+    """A Content-Type alone, made only once: servers send few of them, and often."""
     return Fields([check_field("Content-Type", media_type)])
 
 
