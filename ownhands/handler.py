@@ -11,6 +11,7 @@ from .messages import Fields, HTTPError, Request, Response
 from .parser import REASONS, ProtocolError
 
 KNOWN_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
+DO = {method: "do_" + method for method in KNOWN_METHODS}  # the same object each time is found quicker
 
 
 class RequestHandler(ExchangeHandler):
@@ -37,7 +38,7 @@ class RequestHandler(ExchangeHandler):
         HEAD is asked of do_GET, and its content left out. A method of RFC 9110 that the class does not define is
         answered with 405, any other with 501, OPTIONS with what there is. A class without any `do_` says hello.
         """
-        method = getattr(self, "do_" + request.method, None)
+        method = getattr(self, DO.get(request.method) or "do_" + request.method, None)
         if method is None:
             method = self._other_method(request)
         return method(request)  # type: ignore[no-any-return]
