@@ -302,18 +302,15 @@ class Response:
 
     def __init__(self, content: Content = b"", status: int = 200, /, content_type: FieldArgument | None = None,
                  **fields: FieldArgument) -> None:
+        made = NO_FIELDS
         if isinstance(content, str):
-            content = content.encode()
-            if content_type is None:
-                content_type = TEXT_PLAIN
+            content, made = content.encode(), TEXT
         elif type(content) is not bytes:
             content = _check_content(content)
         if type(content_type) is str:
             made = fields_of_type(content_type)
-        else:
-            made = NO_FIELDS
-            if content_type is not None:
-                fields["content_type"] = content_type
+        elif content_type is not None:
+            made = Fields.from_keywords({"content_type": content_type})
         if fields:
             made = Fields(made.pairs + Fields.from_keywords(fields).pairs)
         if status != 200 or not made.is_plain:
@@ -375,7 +372,7 @@ def as_response(answer: Any) -> Response:
 
 
 NO_FIELDS = Fields()
-TEXT_PLAIN = "text/plain; charset=utf-8"
+TEXT = Fields([("Content-Type", "text/plain; charset=utf-8")])
 
 
 @lru_cache(maxsize=64)
