@@ -20,7 +20,7 @@ log = logging.getLogger("ownhands")
 OVERTAKE_AFTER = 0.002  # seconds that a turn may take before another thread leads
 OVERTAKE_EARLY = 0.0003  # the same, while slow turns are about
 QUICK_TURN = 0.0003  # seconds; a longer turn makes its class cautious
-MAX_EVENTS = 256  # taken from one poll
+MAX_EVENTS = 256  # taken from one poll; a power of 4
 
 
 class EngineThread(threading.Thread):
@@ -202,12 +202,14 @@ class Engine:
         """
         poll, watches, clock, crew = self._list.poller.poll, self._list.watches, self.clock, self._crew
         turn = self._turn = deque()
-        now = clock()
+        now, size = clock(), 1  # who leads for one turn only must not find hundreds of others to be ready
         while True:
             overtaken = self._tend(now)  # first: who leads for one turn only must do it too
             if overtaken is not None or crew.has_ended:
                 return overtaken
-            events = poll(self._list.deadlines.wait(now), MAX_EVENTS)
+            events = poll(self._list.deadlines.wait(now), size)
+            if size < MAX_EVENTS:
+                size *= 4
             self._turns += len(events) or 1
             if self.on_activity is not None:
                 self._notify()
