@@ -12,7 +12,7 @@ from typing import Any
 
 from .crew import Crew
 from .polling import READ, WRITE, Poller, Waker, make_poller
-from .watch import WARY_FOR, Caution, Turner, Watch
+from .watch import SUSPICION, WARY_FOR, Caution, Turner, Watch
 from .watchlist import Watchlist
 
 log = logging.getLogger("ownhands")
@@ -139,12 +139,15 @@ class Engine:
         self._end_turn(watch)
 
     def _take_away(self, watch: Watch) -> Watch:
-        """A turn of a class that is not trusted to be quick: another thread leads before it."""
-        watch.caution.spend(self._turns)
+        """A turn that is not trusted to be quick, or a class: another thread leads before it."""
+        if watch.caution.turns > 0:
+            watch.caution.spend(self._turns)
         with self._lock:
             self._crew.leave(watch, threading.get_ident())
         self._crew.promote()
+        began = self.clock()
         self._take(watch.turner.take_turn, watch)
+        watch.suspicion = max(watch.suspicion - 1, 0) if self.clock() - began > QUICK_TURN else 0
         return watch
 
     def give_way(self) -> bool:
@@ -219,7 +222,7 @@ class Engine:
                 if watch is None or watch.busy or (watch.is_listener and len(watches) > self.max_connections):
                     self._set_aside(fd, watch)
                     continue
-                if watch.caution.turns > 0 and not watch.is_listener:
+                if (watch.suspicion or watch.caution.turns > 0) and not watch.is_listener:
                     return self._take_away(watch)
                 self._turn_started = now
                 turn.append(watch)
@@ -237,6 +240,7 @@ class Engine:
                 self._settle(watch)
 
     def _note_slow(self, watch: Watch) -> None:
+        watch.suspicion = SUSPICION
         watch.caution.fail(self._turns)
         self._wary_until = self._turns + WARY_FOR
 

@@ -9,6 +9,7 @@ from .polling import READ, WRITE
 
 FIRST_CAUTION, LAST_CAUTION = 64, 8192  # turns before which leadership is given away
 SELDOM = 16  # quick turns to a slow one, from which on overtaking it costs less than giving way before each
+SUSPICION = 16  # turns of a connection that are expected to be as slow as the last was, before it is tried again
 WARY_FOR = 1000  # turns after a slow one in which the next is overtaken early
 
 
@@ -58,12 +59,13 @@ class Caution:
 class Watch:
     """What the engine knows of one handler. Its leader's, but for `busy`, which changes under the engine's lock."""
 
-    __slots__ = ("busy", "caution", "events", "fd", "is_listener", "scheduled", "turner")
+    __slots__ = ("busy", "caution", "events", "fd", "is_listener", "scheduled", "suspicion", "turner")
 
     def __init__(self, fd: int, turner: Any, caution: Caution, is_listener: bool = False) -> None:
         self.fd, self.caution, self.is_listener = fd, caution, is_listener
         self.turner: Any = turner  # a Turner; None once it is closed
         self.busy = False  # in a turn that another thread than the leader runs
+        self.suspicion = 0  # turns before which leadership is given away, since one was slow
         self.events = 0  # what it is registered for
         self.scheduled = math.inf  # its first entry among the deadlines
 

@@ -3,8 +3,10 @@ import threading
 import unittest
 from unittest import mock
 
+from nose2.tools import params
+
 from ownhands import crew, engine
-from ownhands.watch import WARY_FOR, Caution
+from ownhands.watch import SUSPICION, WARY_FOR, Caution
 
 from .engines import Block, FakeTurner, Stage, wait_for
 
@@ -234,6 +236,42 @@ class CautiousTest(EngineTest):
         self.stage.turn(1001, quick)
         self.stage.turn(1001, quick)
         self.assertEqual(1, len(set(quick.threads)))
+
+
+class SuspectTest(EngineTest):
+    """A connection whose last turn was slow: leadership is given away before its next ones, and before no other's."""
+
+    def setUp(self):
+        super().setUp()
+        self.slow, self.quick = self.stage.add(1000), self.stage.add(1001)
+        self.take_turn(0.001)
+
+    def take_turn(self, seconds):
+        """One of the slow one's, and to its end: another thread may lead by then."""
+        self.slow.steps.append(lambda: setattr(self.clock, "now", self.clock.now + seconds))
+        self.stage.turn(1000, self.slow)
+        wait_for(lambda: not self.engine.turns_away())
+
+    def is_led_away(self, fd, turner):
+        """Whether another thread leads while its turn lasts, though nobody has called check()."""
+        self.stage.block(fd, turner)
+        return [away for _, away in self.engine.turns_away()] == [turner]
+
+    def test_leadership_is_given_away_before_its_next_turn(self):
+        self.assertTrue(self.is_led_away(1000, self.slow))
+
+    def test_not_before_anothers(self):
+        self.assertFalse(self.is_led_away(1001, self.quick))
+
+    @params((1, True), (SUSPICION - 1, True), (SUSPICION, False))
+    def test_it_is_tried_again_after_some_turns(self, turns, is_suspected):
+        for _ in range(turns):
+            self.take_turn(0.001)
+        self.assertIs(is_suspected, self.is_led_away(1000, self.slow))
+
+    def test_one_quick_turn_and_it_is_trusted(self):
+        self.take_turn(0.0001)
+        self.assertFalse(self.is_led_away(1000, self.slow))
 
 
 class NoThreadTest(EngineTest):
