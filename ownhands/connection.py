@@ -12,6 +12,9 @@ from typing import Any
 
 log = logging.getLogger("ownhands")
 
+# Of those a system has, one that waits without a descriptor of its own: there may be none left.
+WAIT_SELECTOR = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
 
 class ConnectionHandler(BaseRequestHandler):
     """socketserver's handler, with a life in turns: setup once, handle once a turn, finish once.
@@ -97,6 +100,6 @@ def receive(connection: Any, size: int, deadline: float, clock: Callable[[], flo
 
 def wait_until_ready(connection: Any, for_writing: bool, timeout: float) -> bool:
     """Waits on the calling thread until the connection can be read or written, for at most `timeout` seconds."""
-    with selectors.DefaultSelector() as selector:
+    with WAIT_SELECTOR() as selector:
         selector.register(connection, selectors.EVENT_WRITE if for_writing else selectors.EVENT_READ)
         return bool(selector.select(None if timeout == math.inf else max(timeout, 0)))

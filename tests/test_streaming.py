@@ -1,11 +1,14 @@
 """Contents that are not in memory: requests read as they come, answers made piece by piece, files, slow readers."""
 import io
+import selectors
+import socket
 import unittest
 from unittest.mock import patch
 
 from nose2.tools import params
 
 from ownhands import HTTPError, HTTPServer, RequestHandler, Response
+from ownhands.connection import wait_until_ready
 from ownhands.testing import MockClient, MockConnection, in_pieces, parse_replies
 
 from .turns import GET, GET_CLOSE, Session, Source, answering, post, statuses
@@ -379,3 +382,23 @@ class SlowReaders(unittest.TestCase):
             connection = Plain()
             HTTPServer(handler=answering(content)).on_connect(connection)
             self.assertEqual(statuses(parse_replies(connection.sent, "GET", "HEAD")), [200] * 3)
+
+
+class WaitTest(unittest.TestCase):
+    @params((False, 10, True), (True, 10, True), (False, 0, False))
+    def test_ready_or_not(self, for_writing, timeout, is_ready):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            if is_ready:
+                theirs.send(b"x")
+            self.assertIs(is_ready, wait_until_ready(ours, for_writing, timeout))
+
+    @unittest.skipUnless(hasattr(selectors, "PollSelector"), "this system waits with select alone")
+    def test_it_takes_no_descriptor(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            import resource  # where there is poll, there is this
+            limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+            self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+            self.assertTrue(wait_until_ready(ours, True, 10))
