@@ -231,18 +231,17 @@ def parse_control(lines: list[bytes], minor: bytes = b"1") -> Control:
     codings, lengths = found.get(b"transfer-encoding"), found.get(b"content-length")
     if codings is not None:
         _check_codings(codings, lengths, is_10)
-    options = _list_members(found.get(b"connection"))
+    persistent, options, expectations = not is_10, found.get(b"connection"), found.get(b"expect")
+    if options is not None:
+        members = _list_members(options)
+        persistent = b"close" not in members and (not is_10 or b"keep-alive" in members)
     return Control(
         lines, minor, _parse_host(found.get(b"host"), is_10), None if lengths is None else _parse_length(lengths),
-        chunked=codings is not None,
-        persistent=b"close" not in options and (not is_10 or b"keep-alive" in options),
-        expects_continue=not is_10 and _parse_expect(found.get(b"expect")))
+        codings is not None, persistent, expectations is not None and not is_10 and _parse_expect(expectations))
 
 
-def _list_members(values: list[bytes] | None) -> list[bytes]:
+def _list_members(values: list[bytes]) -> list[bytes]:
     """The members of a comma-separated list over several lines, in lower case (RFC 9110 5.6.1)."""
-    if values is None:
-        return []
     members = [member.strip(b" \t") for member in b",".join(values).lower().split(b",")]
     return [member for member in members if member]
 
@@ -284,7 +283,7 @@ def _check_codings(values: list[bytes], lengths: list[bytes] | None, is_10: bool
     raise ProtocolError(400, "Transfer-Encoding does not end with chunked")
 
 
-def _parse_expect(values: list[bytes] | None) -> bool:
+def _parse_expect(values: list[bytes]) -> bool:
     members = _list_members(values)
     if any(member != b"100-continue" for member in members):
         raise ProtocolError(417, "only 100-continue can be expected")

@@ -242,14 +242,17 @@ class LifeTest(unittest.TestCase):
 
     @params("HTTPServer", "ThreadingHTTPServer")
     def test_ends_with_ctrl_c(self, name):
-        program = (f"from ownhands.compat import *\ns = {name}(('127.0.0.1', 0), BaseHTTPRequestHandler)\n"
+        program = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # it may be ignored here
+                   f"from ownhands.compat import *\ns = {name}(('127.0.0.1', 0), BaseHTTPRequestHandler)\n"
                    "try: print('up', flush=True); s.serve_forever()\nexcept KeyboardInterrupt: print('bye')\n"
                    "s.server_close()")
-        with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE) as process:
-            process.stdout.readline()
-            process.send_signal(signal.SIGINT)
-            said, errors = process.communicate(timeout=TIMEOUT)
+        process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=TIMEOUT)
         self.assertEqual((said, errors, process.returncode), (b"bye\n", b"", 0))
 
 
