@@ -130,7 +130,7 @@ class Exchanges(ExchangeHandler):
 
     # ---- a request --------------------------------------------------------------------------------------------------
 
-    def consult(self, request: Request) -> Response | None:
+    def ask_on_head(self, request: Request) -> Response | None:
         """Asks handle_expect_100 where the class has its own."""
         if not (request.head.control.expects_continue and self.server.asks_expect):
             return None
@@ -167,7 +167,7 @@ class Exchanges(ExchangeHandler):
         self.output = handler.wfile = output = Output(self, method)
         return output
 
-    def respond(self, request: Request) -> Response:
+    def ask_on_request(self, request: Request) -> Response:
         """Runs the handler's method, on its own thread from when it takes long."""
         running = self.server.running
         try:
@@ -248,25 +248,25 @@ class Exchanges(ExchangeHandler):
             return super().begin_content(request, control)
         decoder: Decoder = (LengthDecoder(length) if length is not None else
                             RawChunks(ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size)))
-        self.expects_continue = control.expects_continue and not self.received
-        refusal = self.consult(request)
+        self.expects_continue = control.expects_continue and not self.unused
+        refusal = self.ask_on_head(request)
         if refusal is not None:
             self.unread = decoder
             self.drop_content(decoder)
             return self.send_answer(request, refusal)
-        self.stream, self.received = ContentStream(decoder, self.received, self.receive_content,
+        self.content_stream, self.unused = ContentStream(decoder, self.unused, self.receive_content,
                                                    self.max_content_size), b""
-        request.set_content(io.BufferedReader(self.stream), decoder)
-        self.send_answer(request, self.respond(request))
+        request.set_content(io.BufferedReader(self.content_stream), decoder)
+        self.send_answer(request, self.ask_on_request(request))
 
     def open_content(self, request: Request) -> Any:
         """The rfile of a request, made when the handler asks for it."""
-        if self.stream is not None:
+        if self.content_stream is not None:
             return request.stream
         if request.method == "CONNECT" or (b"upgrade" in request.head.section.lower()
                                            and "Upgrade" in request.fields and not request.content):
             self.is_raw = True
-            received, self.received = self.received, b""
+            received, self.unused = self.unused, b""
             return io.BufferedReader(RawStream(received, self.receive_raw))
         return io.BufferedReader(io.BytesIO(request.content))
 
@@ -351,8 +351,8 @@ class Exchanges(ExchangeHandler):
         if type(response) is not Written:
             return super().send_answer(request, response)
         octets = response.octets
-        self.persistent = (response.persistent and not self.server.is_stopping and self.requests != self.max_requests
-                           and self.can_drop_unread())
+        self.persistent = (response.persistent and not self.server.is_stopping and self.can_drop_unread()
+                           and self.request_count != self.max_requests)
         if self.informational:
             return self.begin_sending(response, Outgoing(octets))
         self.send_whole(response, octets)
@@ -366,7 +366,7 @@ class Exchanges(ExchangeHandler):
 
     def linger(self) -> None:
         """Only where something may have come, or come still, that nobody reads: the client was told of the end."""
-        if self.was_refused or self.unread is not None or self.received:
+        if self.was_refused or self.unread is not None or self.unused:
             super().linger()
         else:
             self.close_connection = True

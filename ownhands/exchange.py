@@ -31,20 +31,20 @@ class ExchangeHandler(Limits, ConnectionHandler):
 
     def setup(self) -> None:
         self.close_connection = False
-        self.limits = HeadLimits(self.max_target_size, self.max_head_size, self.max_fields)
+        self.head_limits = HeadLimits(self.max_target_size, self.max_head_size, self.max_fields)
         self.clock = self.server.clock
-        self.received = b""  # octets not used yet
-        self.requests = 0
-        self.head: RequestHead | None = None  # of the last request
+        self.unused = b""  # octets not used yet
+        self.request_count = 0
+        self.last_head: RequestHead | None = None  # of the last request
         self.exchange: Request | None = None  # the request to which an answer is owed
         self.gathering: Gathering | None = None  # its content
-        self.stream: ContentStream | None = None  # its content, where the handler reads it as it comes
+        self.content_stream: ContentStream | None = None  # its content, where the handler reads it as it comes
         self.stream_limit: int | None = None  # octets of it, where it is read so
         self.expects_continue = False  # whether the client waits for a 100 before it sends the content
         self.unread: Decoder | None = None  # content that is dropped as it comes
         self.content_pace: Pace | None = None
-        self.pace: Pace | None = None  # of the answer
-        self.answer: Response | None = None
+        self.send_pace: Pace | None = None  # of the answer
+        self.answer_begun: Response | None = None
         self.outgoing: Outgoing | None = None  # the answer, while the client has not taken all of it
         self.informational = b""  # informational responses that the client has not taken
         self.persistent = True  # whether the connection goes on after the answer
@@ -69,23 +69,23 @@ class ExchangeHandler(Limits, ConnectionHandler):
                 return self.end_of_octets()
             if self.lingering:
                 return
-            if not self.received:
-                self.received = octets
+            if not self.unused:
+                self.unused = octets
                 return self.proceed()
-            is_new = not self.received.strip(b"\r\n")
-            self.received += octets
-            if is_new or b"\n" in octets or len(self.received) >= self.max_head_size:  # else no head is whole now
+            is_new = not self.unused.strip(b"\r\n")
+            self.unused += octets
+            if is_new or b"\n" in octets or len(self.unused) >= self.max_head_size:  # else no head is whole now
                 self.proceed(is_new)
         except BlockingIOError:
             self.wants_write = self.outgoing is not None or getattr(self.connection, "wants_write", False)
         except ProtocolError as error:
-            self.refuse(error)
+            self.refuse_request(error)
         except OSError as error:
             self.client_has_gone(error)
 
     def proceed(self, is_new: bool = True) -> None:
         """Goes on with what has been received: heads, contents, answers, until more octets are needed."""
-        while self.received and self.outgoing is None and not self.close_connection and not self.lingering:
+        while self.unused and self.outgoing is None and not self.close_connection and not self.lingering:
             if self.unread is not None:
                 self.drop_content(self.unread)
             elif self.gathering is not None:
@@ -96,26 +96,26 @@ class ExchangeHandler(Limits, ConnectionHandler):
 
     def await_head(self, is_new: bool) -> None:
         """More octets are needed: the deadline counts from the first, further ones do not renew it."""
-        if is_new and self.requests and self.received.strip(b"\r\n"):
+        if is_new and self.request_count and self.unused.strip(b"\r\n"):
             self.deadline = self.clock() + self.head_timeout
 
     def end_of_octets(self) -> None:
         """The client sends no more. A request that is not complete is not processed (RFC 9112 8)."""
         if self.gathering is not None:
-            return self.refuse(ProtocolError(400, "the content ended early"))
-        if self.received and self.unread is None:
+            return self.refuse_request(ProtocolError(400, "the content ended early"))
+        if self.unused and self.unread is None:
             try:
-                parse_request_head(self.received, self.limits)  # the last octets may not have been looked at
+                parse_request_head(self.unused, self.head_limits)  # the last octets may not have been looked at
             except ProtocolError as error:
-                return self.refuse(error)
+                return self.refuse_request(error)
         self.close_connection = True
 
     def expire(self) -> None:
         """The client was too slow: an answer where a request has begun, else nothing is said."""
         if self.outgoing is not None:
             log.info("%s took %d octets of an answer and then no more", self.client_address, self.outgoing.size)
-        elif self.gathering is not None or self.received.strip(b"\r\n"):
-            return self.take_turn(lambda: self.refuse(ProtocolError(408, "the request came too slowly")))
+        elif self.gathering is not None or self.unused.strip(b"\r\n"):
+            return self.take_turn(lambda: self.refuse_request(ProtocolError(408, "the request came too slowly")))
         self.abandon()
 
     def refuse_turn(self) -> None:
@@ -128,8 +128,8 @@ class ExchangeHandler(Limits, ConnectionHandler):
             octets = self.connection.recv(self.receive_size)
             if not octets:
                 return self.end_of_octets()
-            self.received += octets
-            self.refuse(HTTPError(503, "too busy, try again later", retry_after=10))
+            self.unused += octets
+            self.refuse_request(HTTPError(503, "too busy, try again later", retry_after=10))
         except BlockingIOError:
             self.wants_write = getattr(self.connection, "wants_write", False)
         except OSError as error:
@@ -140,7 +140,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
         for held in (self.outgoing, self.gathering, self.exchange):
             if held is not None:
                 held.close()
-        self.outgoing = self.gathering = self.exchange = self.stream = None
+        self.outgoing = self.gathering = self.exchange = self.content_stream = None
 
     @property
     def is_idle(self) -> bool:
@@ -150,34 +150,34 @@ class ExchangeHandler(Limits, ConnectionHandler):
 
     def take_head(self) -> bool:
         """Takes a head from what was received, and answers if no content follows; False if the head is not whole."""
-        head = parse_request_head(self.received, self.limits, self.head)
+        head = parse_request_head(self.unused, self.head_limits, self.last_head)
         if head is None:
             return False
-        self.received = self.received[head.end:]
-        self.requests += 1
-        self.head = head
+        self.unused = self.unused[head.end:]
+        self.request_count += 1
+        self.last_head = head
         self.exchange = request = Request(head, self.client_address, self.connection)
         if head.control.has_content:
             self.begin_content(request, head.control)
             return True
-        refusal = self.consult(request)
-        self.send_answer(request, self.respond(request) if refusal is None else refusal)
+        refusal = self.ask_on_head(request)
+        self.send_answer(request, self.ask_on_request(request) if refusal is None else refusal)
         return True
 
     def begin_content(self, request: Request, control: Control) -> None:
         """The head of a request with content: asks `on_head`, then takes the content, or begins to receive it."""
         length = control.content_length
-        self.expects_continue = control.expects_continue and not self.received
+        self.expects_continue = control.expects_continue and not self.unused
         self.stream_limit = self.max_content_size if self.stream_content else None
-        refusal = self.consult(request)
+        refusal = self.ask_on_head(request)
         limit = self.max_content_size if self.stream_limit is None else self.stream_limit
         if refusal is None and length is not None:
             if length > limit:
                 raise ProtocolError(413, "the content is too large")
-            if self.stream_limit is None and length <= min(len(self.received), self.max_memory_size):  # as most
-                content, self.received = self.received[:length], self.received[length:]
+            if self.stream_limit is None and length <= min(len(self.unused), self.max_memory_size):  # as most
+                content, self.unused = self.unused[:length], self.unused[length:]
                 request.set_content(content)
-                return self.send_answer(request, self.respond(request))
+                return self.send_answer(request, self.ask_on_request(request))
         self.begin_receiving(request, length, limit, refusal)
 
     def begin_receiving(self, request: Request, length: int | None, limit: int, refusal: Response | None) -> None:
@@ -190,11 +190,11 @@ class ExchangeHandler(Limits, ConnectionHandler):
             self.drop_content(decoder)
             self.send_answer(request, refusal)
         elif self.stream_limit is not None:
-            self.stream, self.received = ContentStream(decoder, self.received, self.receive_content, limit), b""
-            request.set_content(io.BufferedReader(self.stream), decoder)
-            answer = self.respond(request)
+            self.content_stream, self.unused = ContentStream(decoder, self.unused, self.receive_content, limit), b""
+            request.set_content(io.BufferedReader(self.content_stream), decoder)
+            answer = self.ask_on_request(request)
             if type(answer.content) is bytes:
-                self.end_stream(self.stream)  # no more will be read, and the answer can tell what that means
+                self.end_stream(self.content_stream)  # no more will be read, and the answer can tell what that means
             self.send_answer(request, answer)
         else:
             self.gathering = Gathering(decoder, self.max_content_size, self.max_memory_size)
@@ -209,10 +209,10 @@ class ExchangeHandler(Limits, ConnectionHandler):
         request, pace = self.exchange, self.content_pace
         assert request is not None and pace is not None
         try:
-            self.received = gathering.take(self.received)
+            self.unused = gathering.take(self.unused)
             content = gathering.result() if gathering.decoder.complete else b""
         except OSError as error:  # no room for a temporary file
-            return self.refuse(error)
+            return self.refuse_request(error)
         if not gathering.decoder.complete:
             if self.expects_continue:
                 self.expects_continue = False
@@ -221,10 +221,10 @@ class ExchangeHandler(Limits, ConnectionHandler):
             return
         request.set_content(content, gathering.decoder)
         self.gathering = None
-        self.send_answer(request, self.respond(request))
+        self.send_answer(request, self.ask_on_request(request))
 
     def drop_content(self, decoder: Decoder) -> None:
-        _, self.received = decoder.decode(self.received)
+        _, self.unused = decoder.decode(self.unused)
         if decoder.complete:
             self.unread = None
             self.deadline = self.clock() + self.idle_timeout
@@ -250,7 +250,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
 
     # ---- answering --------------------------------------------------------------------------------------------------
 
-    def consult(self, request: Request) -> Response | None:
+    def ask_on_head(self, request: Request) -> Response | None:
         """What `on_head` says: None to go on, or the answer that refuses."""
         try:
             refusal = self.on_head(request)
@@ -258,7 +258,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
         except (Exception, SystemExit) as error:
             return self.error_response(request, error)
 
-    def respond(self, request: Request) -> Response:
+    def ask_on_request(self, request: Request) -> Response:
         """What `on_request` says, or what `on_error` says of its error."""
         try:
             answer = self.on_request(request)
@@ -279,7 +279,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
     def send_answer(self, request: Request, response: Response) -> None:
         """Sends the answer to a request, or begins to."""
         control, content = request.head.control, response.content
-        persistent = control.persistent and not self.server.is_stopping and self.requests != self.max_requests
+        persistent = control.persistent and not self.server.is_stopping and self.request_count != self.max_requests
         if (type(content) is bytes and response.fields.is_plain and request.method not in SPECIAL
                 and not self.informational and response.status not in NO_CONTENT
                 and len(content) <= SMALL_SIZE and self.unread is None):
@@ -308,24 +308,24 @@ class ExchangeHandler(Limits, ConnectionHandler):
             outgoing, self.persistent = frame(response, method, is_10, persistent, self.connection)
         except (Exception, SystemExit) as error:
             instead = self.error_response(self.exchange, error) if not is_error else LAST_RESORT
-            if self.stream is not None:
-                self.end_stream(self.stream)
+            if self.content_stream is not None:
+                self.end_stream(self.content_stream)
             return self.send_framed(instead, method, is_10, persistent and self.can_drop_unread(), is_error=True)
         self.begin_sending(response, outgoing)
 
     def begin_sending(self, response: Response, outgoing: Outgoing) -> None:
-        self.answer, self.outgoing = response, outgoing
+        self.answer_begun, self.outgoing = response, outgoing
         if self.close_connection:  # the handler has said so: when the answer is out, not before
             self.persistent = self.close_connection = False
         outgoing.prepend(self.informational)
         self.informational = b""
-        self.pace = Pace(self.clock(), outgoing.size, self.send_timeout, self.min_rate, self.rate_grace)
+        self.send_pace = Pace(self.clock(), outgoing.size, self.send_timeout, self.min_rate, self.rate_grace)
         self.send_outgoing(outgoing)
 
     def send_outgoing(self, outgoing: Outgoing) -> None:
         """Sends what the client takes now. A content that breaks its promise ends the connection, so it can tell."""
-        assert self.pace is not None and self.answer is not None
-        self.pace.pause(self.clock())
+        assert self.send_pace is not None and self.answer_begun is not None
+        self.send_pace.pause(self.clock())
         try:
             self.wants_write = not outgoing.send_some(self.connection)
         except OSError:
@@ -336,10 +336,10 @@ class ExchangeHandler(Limits, ConnectionHandler):
             self.close_connection = True
             return
         if self.wants_write:
-            self.pace.resume(self.clock())
-            self.deadline = self.pace.deadline(self.clock(), outgoing.size)
+            self.send_pace.resume(self.clock())
+            self.deadline = self.send_pace.deadline(self.clock(), outgoing.size)
         else:
-            answer, self.answer, self.outgoing = self.answer, None, None
+            answer, self.answer_begun, self.outgoing = self.answer_begun, None, None
             outgoing.close()
             self.end_exchange(answer, outgoing.size)
 
@@ -350,11 +350,11 @@ class ExchangeHandler(Limits, ConnectionHandler):
             self.log_exchange(request, response, size)
         if request is not None:
             request.close()
-        if self.stream is not None:
-            self.end_stream(self.stream)
+        if self.content_stream is not None:
+            self.end_stream(self.content_stream)
         if self.persistent:
             self.deadline = self.clock() + (self.idle_timeout if self.unread is None else self.content_timeout)
-        elif self.was_refused or self.unread is not None or self.received or (
+        elif self.was_refused or self.unread is not None or self.unused or (
                 request is not None and request.head.control.persistent and not self.server.is_stopping):
             self.linger()  # the client sends more, or could not know that this was its last request, so that it may
         else:
@@ -362,8 +362,8 @@ class ExchangeHandler(Limits, ConnectionHandler):
 
     def end_stream(self, stream: ContentStream) -> None:
         """What the handler has not read of a streamed content never becomes the next request."""
-        self.stream = None
-        self.received = stream.rest
+        self.content_stream = None
+        self.unused = stream.rest
         if not stream.decoder.complete:
             self.unread = stream.decoder
             self.persistent = self.persistent and self.can_drop_unread()
@@ -373,7 +373,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
         return self.unread is None or (isinstance(self.unread, LengthDecoder) and not self.expects_continue
                                        and not self.was_refused and self.unread.remaining <= self.max_unread_size)
 
-    def refuse(self, error: Exception) -> None:
+    def refuse_request(self, error: Exception) -> None:
         """Answers what is no request, or none that is served, and ends the connection so that the answer arrives."""
         was_answered = self.unread is not None and self.exchange is None
         self.was_refused = True
@@ -383,10 +383,10 @@ class ExchangeHandler(Limits, ConnectionHandler):
         if was_answered:  # it is the dropped content of an earlier request that is malformed
             return self.linger()
         request = self.exchange
-        is_head = self.received.lstrip(b"\r\n").startswith(b"HEAD ")
+        is_head = self.unused.lstrip(b"\r\n").startswith(b"HEAD ")
         method = request.method if request is not None else "HEAD" if is_head else ""
         is_10 = request is None or request.head.control.minor == b"0"  # unknown: the end that all understand
-        self.received = b""
+        self.unused = b""
         try:
             self.send_framed(self.error_response(request, error), method, is_10, persistent=False)
         except OSError as gone:
@@ -394,7 +394,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
 
     def linger(self) -> None:
         """RFC 9112 9.6: closing while octets arrive would reset the connection, and the answer be lost with it."""
-        self.lingering, self.received, self.unread = True, b"", None
+        self.lingering, self.unused, self.unread = True, b"", None
         self.deadline = self.clock() + self.linger_timeout
         shutdown = getattr(self.connection, "shutdown", None)
         if shutdown is None:
@@ -408,7 +408,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
             raise ValueError(f"an informational response has a status from 100 to 199, and not 101: {status}")
         if self.outgoing is not None:
             raise RuntimeError("the answer has begun, nothing can be sent before it any more")
-        if self.head is None or self.head.control.minor == b"0":
+        if self.last_head is None or self.last_head.control.minor == b"0":
             return
         self.informational += encode_status_line(status) + Fields.from_keywords(fields).octets + b"\r\n"
         try:

@@ -43,7 +43,7 @@ class WSGIHandler(RequestHandler):
 
     def finish(self) -> None:
         super().finish()
-        self.answer = None  # it may hold this handler
+        self.answer_begun = None  # it may hold this handler
 
     # ---- the request ------------------------------------------------------------------------------------------------
 
@@ -79,7 +79,7 @@ class WSGIHandler(RequestHandler):
             environ["wsgi.input"] = BytesIO()
         else:
             environ["wsgi.input"] = request.stream
-            if head.control.chunked and self.stream is None:  # known by now, and many applications insist on it
+            if head.control.chunked and self.content_stream is None:  # known by now, and many applications insist on it
                 environ["CONTENT_LENGTH"] = str(request.stream.seek(0, 2))
                 request.stream.seek(0)
         return environ
@@ -216,7 +216,7 @@ class WSGIHandler(RequestHandler):
         control, content = request.head.control, response.content
         head: Any = response.head
         self.persistent = persistent = (control.persistent and not self.server.is_stopping
-                                        and self.requests != self.max_requests)
+                                        and self.request_count != self.max_requests)
         octets = b"%b%b%b%b%b\r\n%b" % (
             head.status_line, preamble.octets(), head.fields.octets,
             (b"" if control.minor != b"0" else KEEP_ALIVE) if persistent else CLOSE,
@@ -255,7 +255,7 @@ class WSGIHandler(RequestHandler):
         control, head = request.head.control, response.head
         assert head is not None
         is_10, fields, framing = control.minor == b"0", head.fields, b""
-        persistent = (control.persistent and not self.server.is_stopping and self.requests != self.max_requests
+        persistent = (control.persistent and not self.server.is_stopping and self.request_count != self.max_requests
                       and self.can_drop_unread() and not self.close_connection)
         if head.status in NO_CONTENT:
             if head.status != 304:  # RFC 9110 8.6 and 15.3.6

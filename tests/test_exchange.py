@@ -25,7 +25,7 @@ class Echo(RequestHandler):
         return None
 
     def do_GET(self, request):
-        return str(self.requests)
+        return str(self.request_count)
 
     def do_POST(self, request):
         return Response(request.content)
