@@ -323,6 +323,7 @@ class Engine:
     def _wind_down(self) -> None:
         """Closes what is idle, and when it is to be cut whatever has no thread; when nothing is left, all ends."""
         while self._cutting and (watch := self._crew.late(math.inf)) is not None:
+            log.error("%s was still waiting for a thread and is cut", type(watch.turner).__name__)
             self._abandon(watch)
         for watch in list(self._list.watches.values()):
             if not watch.busy and (self._cutting or watch.turner.is_idle):

@@ -294,6 +294,7 @@ class CutInLineTest(EngineTest):
         self.poller.ready(1001)
         self.engine.check()
         self.engine.cut()
-        self.engine.check()
+        with self.assertLogs("ownhands", "ERROR"):
+            self.engine.check()
         self.assertTrue(self.engine.has_ended)
         self.assertEqual([waiting], self.stage.closed)
