@@ -22,6 +22,7 @@ with atheris.instrument_imports(include=["ownhands"]):
     from ownhands.parser import (
         HeadLimits,
         ProtocolError,
+        RequestHead,
         encode_field_lines,
         is_authority,
         parse_chunk_line,
@@ -67,8 +68,10 @@ def fuzz_parser(data: bytes) -> None:
         check_prefix(outcome(parse_request_head, octets[:cut], limits),
                      outcome(parse_request_head, octets, limits))
     head = outcome(parse_request_head, octets)
-    if isinstance(head, tuple):
+    if isinstance(head, RequestHead):
         check_request(Request(head))
+        check_repeat(head, octets[head.end:])
+        check_repeat(head, octets)
     response = outcome(parse_response_head, octets)
     if isinstance(response, tuple):
         Fields(response.pairs).get("Content-Length")
@@ -86,7 +89,18 @@ def check_prefix(before: Any, whole: Any) -> None:
     if isinstance(before, ProtocolError):
         assert isinstance(whole, ProtocolError), (before, whole)
     elif before is not None:
-        assert before[:5] == whole[:5], (before, whole)
+        assert as_values(before) == as_values(whole), (before, whole)
+
+
+def check_repeat(previous: RequestHead, octets: bytes) -> None:
+    """The head before it never changes what a head is."""
+    first, second = outcome(parse_request_head, octets), outcome(parse_request_head, octets, HeadLimits(), previous)
+    assert str(as_values(first)) == str(as_values(second)), (first, second)
+
+
+def as_values(head: Any) -> Any:
+    """What two equal heads have in common."""
+    return vars(head) | {"control": vars(head.control)} if isinstance(head, RequestHead) else head
 
 
 def check_request(request: Request) -> None:
