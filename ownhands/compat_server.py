@@ -126,8 +126,8 @@ class Room(EngineServer):
             listener.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)  # accepted connections inherit it
         except OSError:
             pass  # not a TCP socket
-        self.start_flusher()
         try:
+            self.start_flusher()
             if self.is_serial:
                 self._run_here(poll_interval)
             else:
@@ -154,20 +154,21 @@ class Room(EngineServer):
         self._listen(engine)
         if has_service_actions(self.front):
             service = ServiceActions(self, poll_interval)
-            engine.watch(service.connection.fileno(), service, self._caution)
+            engine.watch(service.connection.fileno(), service)
         self._engines, self._monitor = [engine], Monitor([engine])
         monitor = threading.Thread(target=self._monitor.run, args=(lambda: self._ended,), name="ownhands-monitor",
                                    daemon=True)
-        monitor.start()
-        self._serving_thread = monitor.ident  # so that no handler runs on it
-        if self.is_stopping:
-            engine.stop()
         try:
+            monitor.start()
+            self._serving_thread = monitor.ident  # so that no handler runs on it
+            if self.is_stopping:
+                engine.stop()
             engine.run()
         finally:
             self._ended = True
             self._monitor.wake()
-            monitor.join()
+            if monitor.ident is not None:
+                monitor.join()
             self._engines = []
             engine.close()
 
@@ -186,12 +187,12 @@ class Room(EngineServer):
         self._claim()
         try:
             self._prepare()
+            self._serving_thread = None
+            threading.Thread(target=self._serve, name="ownhands-monitor", daemon=True).start()
         except BaseException:
             self._ended = True
             self._end()
             raise
-        self._serving_thread = None
-        threading.Thread(target=self._serve, name="ownhands-monitor", daemon=True).start()
         try:
             interval = poll_interval if has_service_actions(self.front) else None
             while not self.accepts_no_more.wait(interval):

@@ -19,7 +19,7 @@ log = logging.getLogger("ownhands")
 
 OVERTAKE_AFTER = 0.002  # seconds that a turn may take before another thread leads
 OVERTAKE_EARLY = 0.0003  # the same, while slow turns are about
-QUICK_TURN = 0.0003  # seconds; a longer turn makes its class cautious
+QUICK_TURN = 0.0003  # seconds; a longer turn makes its connection suspect, and maybe its class
 MAX_EVENTS = 256  # taken from one poll; a power of 4
 
 
@@ -42,9 +42,13 @@ class Engine:
 
     def __init__(self, close: Callable[[Any], None], max_threads: int = 64, max_connections: int = 10_000,
                  max_wait: float = 10.0, daemon: bool = True, clock: Callable[[], float] = monotonic,
-                 poller: Poller | None = None) -> None:
-        """`close(turner)` is called for whatever is watched no longer; `max_wait` in seconds on `clock`."""
+                 caution: Caution | None = None, poller: Poller | None = None) -> None:
+        """`close(turner)` is called for whatever is watched no longer; `max_wait` in seconds on `clock`.
+
+        `caution` is that of the handler class, this engine's own, for it goes by its count of turns.
+        """
         self._close, self.clock, self.daemon = close, clock, daemon
+        self._caution = Caution() if caution is None else caution
         self.max_connections, self.max_wait = max_connections, max_wait
         self._crew = Crew(self._new_thread, max_threads)
         self._lock = self._crew.lock
@@ -68,7 +72,7 @@ class Engine:
         """Starts the first leader. Raises RuntimeError where the system has no thread left."""
         self._crew.start_thread()
 
-    def watch(self, fd: int, turner: Turner, caution: Caution, is_listener: bool = False) -> bool:
+    def watch(self, fd: int, turner: Turner, caution: Caution | None = None, is_listener: bool = False) -> bool:
         """Has turns taken when `fd` is ready; False if the engine has ended.
 
         The caller gives `turner` out of its hands and only returns.
@@ -76,7 +80,7 @@ class Engine:
         with self._lock:
             if self._crew.has_ended:
                 return False
-            self._arrivals.append(Watch(fd, turner, caution, is_listener))
+            self._arrivals.append(Watch(fd, turner, self._caution if caution is None else caution, is_listener))
         if threading.get_ident() != self._leader_ident:
             self._waker.wake()
         return True
@@ -139,11 +143,11 @@ class Engine:
         self._end_turn(watch)
 
     def _take_away(self, watch: Watch) -> Watch:
-        """A turn that is not trusted to be quick, or a class: another thread leads before it."""
+        """A turn that is not trusted to be quick: another thread leads before it."""
         if watch.caution.turns > 0:
             watch.caution.spend(self._turns)
         with self._lock:
-            self._crew.leave(watch, threading.get_ident())
+            self._let_go(watch, threading.get_ident())
         self._crew.promote()
         began = self.clock()
         self._take(watch.turner.take_turn, watch)
@@ -153,17 +157,22 @@ class Engine:
     def give_way(self) -> bool:
         """For a listener, before each first turn: lets another thread lead if it is not trusted to be quick."""
         ident = threading.get_ident()
-        if ident != self._leader_ident:
-            return False
-        self._turn_started = self.clock()  # each of several in the listener's turn is judged by itself
         with self._lock:
+            if ident != self._leader_ident:
+                return False
+            self._turn_started = self.clock()  # each of several in the listener's turn is judged by itself
             if not self._turn or not self._turn[-1].caution.turns > 0:
                 return False
             watch = self._turn.pop()
-            self._crew.leave(watch, ident)
+            self._let_go(watch, ident)
         watch.caution.spend(self._turns)
         self._crew.promote()
         return True
+
+    def _let_go(self, watch: Watch, ident: int) -> None:
+        """Under the lock: the thread is not the leader from here on, and nobody is until another says so."""
+        self._leader_ident = 0
+        self._crew.leave(watch, ident)
 
     def _take(self, turn: Callable[[], None], watch: Watch) -> None:
         """Takes a turn, or what comes in its place."""
@@ -331,6 +340,8 @@ class Engine:
         with self._lock:
             is_empty = not (self._list.watches or self._arrivals or self._crew.away or self._crew.waiting)
             self._crew.has_ended = self._cutting or is_empty
+        while self._crew.has_ended and self._arrivals:  # of which there are no more from here on
+            self._abandon(self._arrivals.popleft())
 
     def _notify(self) -> None:
         notify, self.on_activity = self.on_activity, None
@@ -366,7 +377,7 @@ class Engine:
                     watch = turn.pop()
                 except IndexError:
                     return  # it has just ended
-                self._crew.leave(watch, self._leader_ident)
+                self._let_go(watch, self._leader_ident)
             self._note_slow(watch)
             self._crew.promote()
         elif not self._crew.has_leader:

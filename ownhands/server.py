@@ -41,7 +41,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
     allow_reuse_address = os.name == "posix"  # on Windows it would let two servers share a port
     daemon_threads = True
     tls: Any = None  # an ssl.SSLContext, or the files (certificate, key)
-    lanes: int | None = None  # engines; by default one, and one a core where there is no GIL
+    lanes: int | None = None  # engines, which share the threads out; by default one, more where there is no GIL
     clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(self, host: str = "", port: int = 8000, handler: Any = RequestHandler, **knobs: Any) -> None:
@@ -62,7 +62,6 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         self.socket: socket.socket | None = None  # type: ignore[assignment]  # the listener, once it is open
         found = handler_class(handler)
         self.serves_in_turns = isinstance(found, type) and issubclass(found, ConnectionHandler)
-        self._caution = Caution(0 if self.serves_in_turns else math.inf)
         self._engines: list[Engine] = []
         self._monitor: Monitor | None = None
         self._lock = threading.Lock()  # for `_over` and `_listening`
@@ -162,10 +161,9 @@ class HTTPServer(ThreadingMixIn, TCPServer):
 
     def start(self) -> None:
         """Opens the port and serves on a thread of its own, until `stop`; nothing if it serves. Raises OSError."""
-        if not self._claim():
+        if not self._claim(forgets_stop=True):
             return
         try:
-            self.is_stopping = False
             self._prepare()
             self._serving_thread = None  # from here on it is another
             threading.Thread(target=self._serve, name="ownhands-monitor", daemon=True).start()
@@ -186,11 +184,13 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             raise
         self._serve()
 
-    def _claim(self) -> bool:
+    def _claim(self, forgets_stop: bool = False) -> bool:
         """Whether the caller is the one who may serve."""
         with self._lock:
             if not self._over.is_set():
                 return False
+            if forgets_stop:
+                self.is_stopping = False  # before `_over` is another: see `stop`
             self._serving_thread = threading.get_ident()  # first: a signal handler on it must not wait for its end
             self._over = threading.Event()
             return True
@@ -217,7 +217,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         lanes = self.lane_count
         connections = min(self.max_connections, max_descriptors() - self.max_threads)
         self._engines = [Engine(self._close_turner, max(self.max_threads // lanes, 1), max(connections // lanes, 1),
-                                self.max_wait, self.daemon_threads, self.clock) for _ in range(lanes)]
+                                self.max_wait, self.daemon_threads, self.clock,
+                                Caution(0 if self.serves_in_turns else math.inf)) for _ in range(lanes)]
         self._monitor = Monitor(self._engines)
 
     def _run(self) -> None:
@@ -233,13 +234,15 @@ class HTTPServer(ThreadingMixIn, TCPServer):
                 self._stop_engines()
             monitor.run(self._is_over(engines))
         finally:
+            for engine in engines:
+                engine.cut()  # where one could not be started, the others are not needed
             self._report_cut(engines)
 
     def _listen(self, engine: Engine) -> None:
         """Before any engine is started, since the last one to let go of the listener closes it."""
         assert self.socket is not None
         self._listening += 1
-        engine.watch(self.socket.fileno(), Acceptor(self, self.clock, engine.give_way), self._caution, is_listener=True)
+        engine.watch(self.socket.fileno(), Acceptor(self, self.clock, engine.give_way), is_listener=True)
 
     def _is_over(self, engines: list[Engine]) -> Callable[[], bool]:
         """What the monitor asks: whether all has ended. What outlives `shutdown_timeout` is cut."""
@@ -260,7 +263,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
     def lane_count(self) -> int:
         """One where there is a GIL: more leaders would only contend for it. Each has threads of its own."""
         if self.lanes is not None:
-            return self.lanes
+            return max(min(self.lanes, self.max_threads), 1)
         has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
         return 1 if has_gil() else max(min(os.cpu_count() or 1, self.max_threads // THREADS_A_LANE), 1)
 
@@ -288,11 +291,12 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         From any thread or signal handler, any number of times; before serving, it makes that return at once. Waits for
         the end, unless it is called by a thread that the end depends on.
         """
+        over = self._over  # first: of a server that is started meanwhile nobody has asked to stop
         self.is_stopping = True
         self._stop_engines()
         current = threading.current_thread()
         if current.ident != self._serving_thread and not isinstance(current, EngineThread):
-            self._over.wait()
+            over.wait()
 
     def _stop_engines(self) -> None:
         for engine in self._engines:
@@ -371,8 +375,9 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             self.shutdown_request(connection)
         elif self._engines and hasattr(connection, "fileno"):
             current = threading.current_thread()
-            engine = current.engine if isinstance(current, EngineThread) else self._engines[0]
-            if not engine.watch(connection.fileno(), handler, self._caution):
+            engine = (current.engine if isinstance(current, EngineThread)
+                      else min(self._engines, key=lambda each: each.connections))
+            if not engine.watch(connection.fileno(), handler):
                 handler.abandon()
                 self.shutdown_request(connection)
         else:

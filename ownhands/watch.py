@@ -57,7 +57,10 @@ class Caution:
 
 
 class Watch:
-    """What the engine knows of one handler. Its leader's, but for `busy`, which changes under the engine's lock."""
+    """What the engine knows of one handler. Its leader's, but for `busy`, which changes under the engine's lock.
+
+    `suspicion` is written by whoever has, or ends, its turn; a late or lost update costs a hand-over, nothing else.
+    """
 
     __slots__ = ("busy", "caution", "events", "fd", "is_listener", "scheduled", "suspicion", "turner")
 

@@ -2,6 +2,7 @@
 
 Threads are real; a test waits until the leader waits, never for a time.
 """
+import logging
 import math
 import select
 import socket
@@ -42,6 +43,7 @@ class FakePoller:
         self.log: list[tuple[str, int]] = []
         self.timeouts: list[float | None] = []
         self.polls = 0
+        self.sizes: list[int] = []
         self.is_closed = False
         self.refuses: set[int] = set()
         self._waker = -1
@@ -72,6 +74,7 @@ class FakePoller:
 
     def poll(self, timeout: float | None, maxevents: int, /) -> list[tuple[int, int]]:
         self.polls += 1
+        self.sizes.append(maxevents)
         found = self._take()
         if found or timeout == 0:
             return found
@@ -247,10 +250,12 @@ class Stage:
             assert not thread.is_alive(), thread
 
     def tear_down(self) -> None:
+        logging.disable()  # of what waits for a thread to the end
         self.engine.cut()
         for block in self._blocks:
             block.end()
         if not self.engine.has_ended:
             self.engine.check()
         self.join()
+        logging.disable(logging.NOTSET)
         self.engine.close()

@@ -13,10 +13,12 @@ import unittest
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPSConnection
 from typing import Any
+from unittest import mock
 
 from nose2.tools import params
 
 from ownhands import compat
+from tests.engines import wait_for
 from tests.programs import ROOT
 from tests.test_compat import CLOSE, Quiet, doing, request
 
@@ -169,6 +171,19 @@ class LifeTest(unittest.TestCase):
             server.thread.join(TIMEOUT)
             self.assertIsNone(server.socket.gettimeout())
             self.assertRaises(OSError, room.get_request)
+
+    @params(*[(server_class, name) for server_class in BOTH for name in ("ownhands-monitor", "ownhands-flusher")])
+    def test_says_so_where_it_has_no_thread(self, server_class, name):
+        def start(thread):
+            if thread.name == name:
+                raise RuntimeError("can't start new thread")
+            real_start(thread)
+        real_start = threading.Thread.start
+        with type("Server", (server_class,), {"daemon_threads": False})(("127.0.0.1", 0), doing(say)) as server:
+            with mock.patch.object(threading.Thread, "start", start), self.assertRaisesRegex(RuntimeError, "new thread"):
+                server.serve_forever()
+            self.assertIsNone(server.socket.gettimeout())
+        wait_for(lambda: not any(thread.name.startswith("ownhands") for thread in threading.enumerate()))
 
     def test_closes_when_its_handlers_are_through(self):
         def method(self):

@@ -79,6 +79,15 @@ class QuickTurnsTest(EngineTest):
         self.assertNotIn(1000, self.poller.registered)
 
 
+class PollTest(EngineTest):
+    def test_asks_for_few_at_first(self):
+        turner = self.stage.add(1000)
+        for _ in range(6):
+            self.stage.turn(1000, turner)
+            self.poller.settle()
+        self.assertEqual([1, 4, 16, 64, 256, 256], self.poller.sizes[:6])
+
+
 class OvertakenTest(EngineTest):
     def test_a_long_turn_delays_nobody(self):
         slow, quick = self.stage.add(1000), self.stage.add(1001)
@@ -363,6 +372,31 @@ class NoThreadTest(EngineTest):
         self.poller.ready(1001)
         self.stage.check_at(0.02)
         self.assertEqual([], listener.log)
+
+
+class GiveWayTest(EngineTest):
+    """What a listener asks before each first turn."""
+
+    knobs = {"max_threads": 1}
+
+    def test_who_was_overtaken_does_not_lose_the_turn_of_another(self):
+        listener, expiring = self.stage.add(1000, is_listener=True), FakeTurner()
+        expiring.deadline = 5.0
+        self.stage.add(1001, expiring)
+        block = self.stage.block(1000, listener)
+        self.stage.overtake()
+        self.stage.caution.turns = 5
+        asked = []
+        expiring.steps.append(lambda: asked.append(self.ask_on(block)))  # while the monitor stands in
+        self.stage.check_at(6.0)
+        self.assertEqual([False], asked)
+        self.assertNotIn(expiring, [turner for _, turner in self.engine.turns_away()])
+
+    def ask_on(self, block):
+        """What the listener's thread would be told."""
+        ident, _ = self.engine.turns_away()[0]
+        with mock.patch("threading.get_ident", return_value=ident):
+            return self.engine.give_way()
 
 
 class ThreadsTest(EngineTest):

@@ -258,6 +258,30 @@ class StageTest(ServerTest):
 
 
 class LanesTest(unittest.TestCase):
+    @params((3, 64, 3), (3, 2, 2), (0, 64, 1))
+    def test_or_as_one_says(self, lanes, max_threads, count):
+        self.assertEqual(count, HTTPServer(lanes=lanes, max_threads=max_threads).lane_count)
+
+    def test_all_end_where_one_cannot_start(self):
+        server = HTTPServer("127.0.0.1", 0, Quiet, lanes=2)
+        starts = [EngineThread.start, mock.Mock(side_effect=RuntimeError("can't start new thread"))]
+        with (mock.patch.object(EngineThread, "start", lambda thread: starts.pop(0)(thread)),
+              self.assertRaisesRegex(RuntimeError, "new thread")):
+            server.serve_forever()
+        wait_for(lambda: not any(isinstance(thread, EngineThread) and thread.engine.clock is server.clock
+                                 for thread in threading.enumerate()))
+
+    def test_what_comes_by_hand_goes_to_the_emptier_one(self):
+        server = HTTPServer("127.0.0.1", 0, Quiet, lanes=2)
+        server.start()
+        self.addCleanup(server.stop)
+        for count in range(1, 5):
+            ours, theirs = socket.socketpair()
+            self.addCleanup(ours.close)
+            server.on_connect(theirs)
+            wait_for(lambda: sum(engine.connections for engine in server._engines) == 2 + count)  # noqa: B023
+        self.assertEqual([3, 3], [engine.connections for engine in server._engines])
+
     @params((True, 8, 64, 1), (False, 8, 64, 8), (False, 32, 64, 8), (False, 8, 16, 2), (False, 8, 4, 1), (False, 1, 64, 1))
     def test_there_are_as_many_as_help(self, has_gil, cores, max_threads, lanes):
         with (mock.patch("sys._is_gil_enabled", return_value=has_gil, create=True),
@@ -277,9 +301,6 @@ class LanesTest(unittest.TestCase):
         second.stop()
         server._over.wait(PATIENCE)
         self.assertIsNone(server.socket)
-
-    def test_or_as_one_says(self):
-        self.assertEqual(3, HTTPServer(lanes=3).lane_count)
 
 
 class StopTest(ServerTest):
