@@ -300,7 +300,7 @@ class Response:
 
     __slots__ = ("content", "fields", "status")
 
-    def __init__(self, content: Content = b"", status: int = 200, /, content_type: FieldArgument | None = None,
+    def __init__(self, content: Content = b"", status: int = 200, /, *, content_type: FieldArgument | None = None,
                  **fields: FieldArgument) -> None:
         made = NO_FIELDS
         if isinstance(content, str):
