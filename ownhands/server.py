@@ -2,7 +2,6 @@
 import errno
 import math
 import os
-import signal
 import socket
 import sys
 import threading
@@ -19,6 +18,7 @@ from .handler import RequestHandler
 from .knobs import handler_class, is_knob, with_attributes
 from .listener import Acceptor, bind, describe_url, max_descriptors, raise_descriptor_limit, without_waiting
 from .monitor import Monitor
+from .program import handling_signals, switching_threads_after
 from .watch import Caution
 
 THREADS_A_LANE = 8  # fewer would all be held by a few slow handlers, and the lane's connections wait for them
@@ -111,16 +111,10 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             reason = getattr(error, "strerror", None) or error
             raise SystemExit(f"ownhands: cannot listen on {host or '*'}:{port}: {reason}") from None
         raise_descriptor_limit(self.max_connections + self.max_threads)
-        previous, interval = self._take_signals(), sys.getswitchinterval()
-        if self.switch_interval is not None:  # of the interpreter: a leader must not queue behind long computations
-            sys.setswitchinterval(self.switch_interval)
-        try:
+        renew = self._renew_tls if isinstance(self.tls, tuple) else None
+        with handling_signals(self.stop, renew), switching_threads_after(self.switch_interval):
             self.announce()
             self.serve_forever()
-        finally:
-            sys.setswitchinterval(interval)
-            for number, handler in previous.items():
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if self._was_cut:
             raise SystemExit(1)
 
@@ -136,23 +130,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """Called by `serve` once the port is open: says where."""
         print(f"Serving on {self.url} (Ctrl-C stops)", flush=True)
 
-    def _take_signals(self) -> dict[int, Any]:
-        """Lets signals stop the server; gives what they did before."""
-        if threading.current_thread() is not threading.main_thread():
-            return {}
-        numbers = (signal.SIGINT, signal.SIGTERM)
-
-        def stop(*_: Any) -> None:
-            for number in numbers:
-                signal.signal(number, signal.SIG_DFL)
-            self.stop()
-
-        handlers: dict[int, Any] = dict.fromkeys(numbers, stop)
-        if isinstance(self.tls, tuple) and hasattr(signal, "SIGHUP"):
-            handlers[signal.SIGHUP] = self._renew_tls
-        return {number: signal.signal(number, handler) for number, handler in handlers.items()}
-
-    def _renew_tls(self, *_: Any) -> None:
+    def _renew_tls(self) -> None:
         try:
             self.reload_tls()
             log.info("the certificate was read again")

@@ -1,0 +1,51 @@
+"""What a server changes of its process while it is the whole of a program, and changes back: signals, and switching.
+
+Refuses to know what is served.
+"""
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def handling_signals(stop: Callable[[], None], renew: Callable[[], None] | None) -> Iterator[None]:
+    """The first SIGINT or SIGTERM calls `stop`, the second ends the program; SIGHUP calls `renew`, if there is one.
+
+    Nothing changes on another thread than the main one, which alone may handle signals.
+    """
+    def stop_once(*_: Any) -> None:
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers.update(dict.fromkeys(STOP_SIGNALS, stop_once))
+        if renew is not None and hasattr(signal, "SIGHUP"):
+            handlers[signal.SIGHUP] = lambda *_: renew()
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
+def switching_threads_after(interval: float | None) -> Iterator[None]:
+    """Seconds of computing after which the interpreter lets another thread go on; None leaves it as it is.
+
+    A thread that leads must not queue behind long computations.
+    """
+    before = sys.getswitchinterval()
+    if interval is not None:
+        sys.setswitchinterval(interval)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
