@@ -17,7 +17,8 @@ except ImportError:  # Windows has no such limit
 
 log = logging.getLogger("ownhands")
 
-ACCEPTS_A_TURN = 4
+ACCEPTS_A_TURN = 4  # at least, if there are as many
+ACCEPT_FOR = 0.002  # seconds in one turn at most
 ACCEPTS_WITHOUT_TURN = 64  # at once, when no thread is free for a first turn
 SPARE_DESCRIPTORS = 64  # that are kept for anything but connections
 SHORT_OF_DESCRIPTORS = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
@@ -112,11 +113,21 @@ class Acceptor:
         """
         self.server, self.clock, self.gives_way = server, clock, gives_way
         self.deadline = math.inf  # while it is not, nothing is accepted
+        self._over = clock()  # when its last turn was; of several at once, one
 
     def take_turn(self) -> None:
-        for _ in range(ACCEPTS_A_TURN):
-            if self.close_connection or not self._accept(self.gives_way):
-                return
+        """Accepts for as long as other connections had their turns since the last time.
+
+        If it took less, many busy connections would keep new ones waiting; if it took more, the other way about.
+        """
+        began = self.clock()
+        until = began + min(began - self._over, ACCEPT_FOR)
+        accepted = 0
+        while not self.close_connection and self._accept(self.gives_way):
+            accepted += 1
+            if accepted >= ACCEPTS_A_TURN and self.clock() >= until:
+                break
+        self._over = self.clock()
 
     def refuse_turn(self) -> None:
         """No thread is free: connections wait in the engine rather than in the backlog, so that they are answered.

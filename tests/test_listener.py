@@ -17,6 +17,7 @@ class FakeServer:
     def __init__(self, *outcomes):
         self.outcomes = list(outcomes)
         self.log = []
+        self.now, self.seconds = 100.0, 0.0  # the time, and what a connection takes
 
     def get_request(self):
         if not self.outcomes:
@@ -31,6 +32,7 @@ class FakeServer:
 
     def process_request(self, request, client_address):
         self.log.append(f"process {request}")
+        self.now += self.seconds
         if request == "bad":
             raise ValueError
         if request == "exit":
@@ -46,15 +48,20 @@ class FakeServer:
 class AcceptorTest(unittest.TestCase):
     def accept(self, *outcomes):
         self.server = FakeServer(*outcomes)
-        self.acceptor = Acceptor(self.server, lambda: 100.0)
+        self.acceptor = Acceptor(self.server, lambda: self.server.now)
         self.acceptor.take_turn()
         return self.server.log
 
     def test_it_takes_what_there_is(self):
         self.assertEqual(["process a", "process b"], self.accept("a", "b"))
 
-    def test_others_have_their_turns_too(self):
-        self.assertEqual(ACCEPTS_A_TURN, len(self.accept(*"abcdefghijklmnop")))
+    @params((0.0, ACCEPTS_A_TURN), (0.0011, 11), (0.0015, 15), (5.0, 20))
+    def test_others_have_their_turns_too(self, seconds_since, accepted):
+        self.accept()
+        self.server.now += seconds_since  # that others had
+        self.server.seconds, self.server.outcomes = 0.0001, list("abcdefghijklmnopqrstuvwxyz")
+        self.acceptor.take_turn()
+        self.assertEqual(accepted, len(self.server.log))
 
     @params("bad", "exit")
     def test_one_that_fails_does_not_harm_the_next(self, request):
