@@ -4,34 +4,35 @@ Each says what is valid, for parser.py. Refuses to know what anything means.
 """
 import re
 
-# RFC 9110 5.6.2, 5.5 and RFC 9112 5. Possessive quantifiers: what was matched is never tried again.
+# RFC 9110 5.6.2, 5.5 and RFC 9112 5. Possessive quantifiers: what was matched is never tried again. Not on groups:
+# before Python 3.11.5 they kept what a failed repeat had taken. They need none: repeats begin as nothing else does.
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
 _FIELD_LINE = _TOKEN + rb":" + _VALUE
 # RFC 3986 3.3 and 3.4, and what browsers send unencoded besides: []^`{|} in a path, these and \ and % in a query.
 _PLAIN = rb"[!$&-;=@-\[\]-~]*+"
-_PATH = rb"/%b(?:%%[0-9A-Fa-f]{2}%b)*+" % (_PLAIN, _PLAIN)
-_QUERY = rb"(?:\?[!$%&-;=?-~]*+)?+"
-_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
-_REG_NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})++"
+_PATH = rb"/%b(?:%%[0-9A-Fa-f]{2}%b)*" % (_PLAIN, _PLAIN)
+_QUERY = rb"(?:\?[!$%&-;=?-~]*+)?"
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+_REG_NAME = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})+"
 _IP_LITERAL = rb"\[(?:[0-9A-Fa-f:.]++|[vV][0-9A-Fa-f]++\.[A-Za-z0-9\-._~!$&'()*+,;=:]++)\]"  # RFC 3986 3.2.2
 
 LONGEST_METHOD = 64  # octets; longer ones are known to nobody
 
 _METHOD = rb"(?!CONNECT )[!#$%%&'*+\-.^_`|~0-9A-Za-z]{1,%d}+" % LONGEST_METHOD
-REQUEST_HEAD = re.compile(rb"(?:\r\n)*+(%b) (%b%b) HTTP/1\.([0-9])((?:\r\n%b)*+)\r\n\r\n"
+REQUEST_HEAD = re.compile(rb"(?:\r\n)*(%b) (%b%b) HTTP/1\.([0-9])((?:\r\n%b)*)\r\n\r\n"
                           % (_METHOD, _PATH, _QUERY, _FIELD_LINE))
-FIELD_SECTION = re.compile(rb"(?:\r\n%b)*+" % _FIELD_LINE)
+FIELD_SECTION = re.compile(rb"(?:\r\n%b)*" % _FIELD_LINE)
 CONTROL_LINE = re.compile(  # the look-ahead, being case-sensitive, is quick to pass over all others
     rb"\n(?=[CEHTceht])((?i:host|connection|content-length|transfer-encoding|expect):[^\r]*+)")
 ORIGIN_FORM = re.compile(_PATH + _QUERY)
-AUTHORITY = re.compile(rb"(%b|%b)(?::([0-9]*+))?+" % (_REG_NAME, _IP_LITERAL))
+AUTHORITY = re.compile(rb"(%b|%b)(?::([0-9]*+))?" % (_REG_NAME, _IP_LITERAL))
 ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?]++)(%b)?(%b)" % (_PATH, _QUERY))
 VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
 STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9]{2}) (%b)" % _VALUE)
-_CODING = rb"%b(?:[ \t]*+;[ \t]*+%b[ \t]*+=[ \t]*+(?:%b|%b))*+" % (_TOKEN, _TOKEN, _TOKEN, _QUOTED)
-CODINGS_FOR_CHUNKED = re.compile(rb"(?:%b[ \t]*+,[ \t]*+)++chunked" % _CODING, re.I)
-_CHUNK_EXT = rb"(?:[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?+)*+" % (_TOKEN, _TOKEN, _QUOTED)
+_CODING = rb"%b(?:[ \t]*+;[ \t]*+%b[ \t]*+=[ \t]*+(?:%b|%b))*" % (_TOKEN, _TOKEN, _TOKEN, _QUOTED)
+CODINGS_FOR_CHUNKED = re.compile(rb"(?:%b[ \t]*+,[ \t]*+)+chunked" % _CODING, re.I)
+_CHUNK_EXT = rb"(?:[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?)*" % (_TOKEN, _TOKEN, _QUOTED)
 CHUNK_LINE = re.compile(rb"(?=[0-9A-Fa-f])0*+([0-9A-Fa-f]*+)(%b)\r\n" % _CHUNK_EXT)
 BARE_LF = re.compile(rb"(?<!\r)\n")
 NAME = re.compile(_TOKEN)
