@@ -91,6 +91,8 @@ def describe(inside: str, status: os.stat_result) -> zipfile.ZipInfo:
         return info
     info.compress_type = zipfile.ZIP_DEFLATED
     info.file_size = status.st_size  # decides whether the entry is a Zip64 one
+    if 1.05 * status.st_size > zipfile.ZIP64_LIMIT:  # zipfile's own condition; it says so from 3.11.4 on
+        info.extract_version = zipfile.ZIP64_VERSION
     media_type = mimetypes.guess_type(name)[0] or ""
     setattr(info, _LEVEL, 6 if media_type.startswith("text/") or media_type in _TEXT else 0)
     return info
