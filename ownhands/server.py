@@ -113,7 +113,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         raise_descriptor_limit(self.max_connections + self.max_threads)
         renew = self._renew_tls if isinstance(self.tls, tuple) else None
         with handling_signals(self.stop, renew), switching_threads_after(self.switch_interval):
-            self.announce()
+            if not self.is_stopping:  # `stop` was called before
+                self.announce()
             self.serve_forever()
         if self._was_cut:
             raise SystemExit(1)

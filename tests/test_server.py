@@ -350,9 +350,10 @@ class StopTest(ServerTest):
     def test_before_serving(self):
         server = HTTPServer("127.0.0.1", 0, Quiet)
         server.stop()
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
             server.serve()
         self.assertIsNone(server.socket)
+        self.assertEqual(said.getvalue(), "")
 
     def test_a_request_in_flight_is_answered_and_its_connection_closed(self):
         server, client, block = self.hold()
