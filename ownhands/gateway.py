@@ -225,10 +225,9 @@ class WSGIResponse(Response):
 
     def with_fields(self, **fields: FieldArgument) -> "WSGIResponse":
         assert self.head is not None
-        new = Fields.from_keywords(fields)
         status = self.head.status_line[len("HTTP/1.1 "):-2].decode("latin-1")
         other = copy.copy(self)
-        other.head = head = encode_head(status, self.fields.without(*map(str.lower, new)).pairs + new.pairs)
+        other.head = head = encode_head(status, self.fields.replaced(fields).pairs)
         other.fields, other.is_plain = head.fields, self.is_plain and head.is_plain
         return other
 

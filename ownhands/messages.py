@@ -13,7 +13,7 @@ from .content import Decoder
 from .parser import REASONS, Pair, RequestHead, check_field, encode_field_lines, split_absolute_form
 
 Content = str | bytes | bytearray | memoryview | Iterable[bytes] | BinaryIO
-FieldArgument = str | int | list[str] | tuple[str, ...]
+FieldArgument = str | int | list[str] | tuple[str, ...] | None
 MAX_FORM_FIELDS = 1000  # in a query or a form; more is an attack on the hash table
 
 
@@ -92,7 +92,7 @@ class Fields(Values):
 
     @classmethod
     def from_keywords(cls, keywords: Mapping[str, FieldArgument]) -> "Fields":
-        """`content_type="text/html"` becomes `Content-Type: text/html`; a list repeats the line.
+        """`content_type="text/html"` becomes `Content-Type: text/html`; a list repeats the line, None leaves it out.
 
         Raises ValueError for what cannot stand in a field, CR, LF and NUL above all.
         """
@@ -112,6 +112,11 @@ class Fields(Values):
         """All but those of the names, which are in lower case."""
         return Fields(pair for pair in self.pairs if pair[0].lower() not in names)
 
+    def replaced(self, keywords: Mapping[str, FieldArgument]) -> "Fields":
+        """All, with the fields of the keywords in place of those of the same names."""
+        names = [field_name(keyword).lower() for keyword in keywords]
+        return Fields(self.without(*names).pairs + Fields.from_keywords(keywords).pairs)
+
 
 SERVER_FIELDS = frozenset(["connection", "content-length", "transfer-encoding", "date", "server"])
 
@@ -122,6 +127,8 @@ def _field_pairs(keyword: str, value: FieldArgument) -> list[Pair]:
         return [check_field(name, value)]
     if isinstance(value, (list, tuple)):
         return [check_field(name, each) for each in value]
+    if value is None:
+        return []
     return [check_field(name, str(value))]
 
 
@@ -300,7 +307,7 @@ class Response:
 
     __slots__ = ("content", "fields", "status")
 
-    def __init__(self, content: Content = b"", status: int = 200, /, *, content_type: FieldArgument | None = None,
+    def __init__(self, content: Content = b"", status: int = 200, /, *, content_type: FieldArgument = None,
                  **fields: FieldArgument) -> None:
         made = NO_FIELDS
         if isinstance(content, str):
@@ -320,12 +327,11 @@ class Response:
         self.status = status
 
     def with_fields(self, **fields: FieldArgument) -> "Response":
-        """The same answer with these fields in place of those of the same names."""
-        new = Fields.from_keywords(fields)
+        """The same answer with these fields in place of those of the same names; None only takes them out."""
+        new = self.fields.replaced(fields)
         _check_head(self.status, new)
         other = object.__new__(type(self))
-        other.content, other.status = self.content, self.status
-        other.fields = Fields(self.fields.without(*map(str.lower, new)).pairs + new.pairs)
+        other.content, other.status, other.fields = self.content, self.status, new
         return other
 
     @classmethod

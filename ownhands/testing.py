@@ -97,7 +97,7 @@ class MockClient:
         self.server, self.connect = server, connect
 
     def __call__(self, target: str = "/", /, method: str = "GET", body: bytes | str = b"",
-                 **fields: FieldArgument | None) -> Reply:
+                 **fields: FieldArgument) -> Reply:
         connection = self.connect(encode_request(target, method, body, **fields))
         self.server.on_connect(connection, None)
         replies = parse_replies(connection.sent, method)
@@ -107,15 +107,14 @@ class MockClient:
 
 
 def encode_request(target: str = "/", /, method: str = "GET", body: bytes | str = b"",
-                   **fields: FieldArgument | None) -> bytes:
+                   **fields: FieldArgument) -> bytes:
     """The octets that MockClient sends. Nothing is checked: bad requests are worth testing too."""
     body = body.encode() if isinstance(body, str) else body
-    defaults: dict[str, FieldArgument | None] = {
+    defaults: dict[str, FieldArgument] = {
         "host": "localhost", "user_agent": "MockClient/0.1", "connection": "close"}
     if body:
         defaults["content_length"] = len(body)
-    given = {name: value for name, value in (defaults | fields).items() if value is not None}
-    pairs = tuple(sorted(Fields.from_keywords(given).pairs))
+    pairs = tuple(sorted(Fields.from_keywords(defaults | fields).pairs))
     return f"{method} {target} HTTP/1.1\r\n".encode() + encode_field_lines(pairs) + b"\r\n" + body
 
 

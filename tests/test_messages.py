@@ -238,6 +238,10 @@ class Responses(unittest.TestCase):
         made = Response("a", content_type="text/html", x_y=["1", "2"])
         self.assertEqual(made.fields.pairs, (("Content-Type", "text/html"), ("X-Y", "1"), ("X-Y", "2")))
 
+    def test_none_leaves_a_field_out(self):
+        self.assertEqual(Response(b"a", etag=None, x="1").fields.pairs, (("X", "1"),))
+        self.assertEqual(Response(b"a", etag="1", x="1").with_fields(etag=None).fields.pairs, (("X", "1"),))
+
     @params("a\r\nX: y", "a\n", "\r", "\0", "\u20ac", "\x7f")
     def test_values_that_could_not_be_sent(self, value):
         for make in (Response, HTTPError):
