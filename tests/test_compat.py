@@ -252,7 +252,7 @@ class AnswerTest(unittest.TestCase):
             (200, "Fine", b"200 Fine"))
     def test_has_a_status(self, code, message, line):
         sent, _ = serve(doing(lambda self: (self.send_response(code, message), self.end_headers())), request())
-        self.assertTrue(sent.startswith(b"HTTP/1.1 " + line + b"\r\nServer: BaseHTTP/"), sent)
+        self.assertTrue(sent.startswith(b"HTTP/1.1 " + line + b"\r\nServer: BaseHTTP"), sent)
 
     def test_is_of_http_10_unless_the_class_says_otherwise(self):
         sent, _ = serve(doing(lambda self: self.answer(b""), protocol_version="HTTP/1.0"), request() * 2)
