@@ -22,6 +22,8 @@ from .messages import Request
 from .parser import encode_date
 
 __all__ = ["BaseHTTPRequestHandler", "HTTPServer", "SimpleHTTPRequestHandler", "ThreadingHTTPServer", "patch"]
+if sys.version_info >= (3, 14):
+    __all__ += ["HTTPSServer", "ThreadingHTTPSServer"]
 
 
 CONNECTION_SIZE = len("Connection")
@@ -206,6 +208,16 @@ class ThreadingHTTPServer(stock.ThreadingHTTPServer, HTTPServer):
     daemon_threads = True
 
 
+if sys.version_info >= (3, 14):
+    class HTTPSServer(stock.HTTPSServer, HTTPServer):
+        """http.server's class: HTTPServer over TLS, which no client's handshake holds up."""
+
+    class ThreadingHTTPSServer(stock.ThreadingHTTPSServer, HTTPSServer):
+        """http.server's class: ThreadingHTTPServer over TLS."""
+
+        daemon_threads = True
+
+
 class Life:
     """Where a server is between serve_forever and shutdown, which are called by different threads."""
 
@@ -288,7 +300,6 @@ class patch(contextlib.ContextDecorator):
         self.undo()
 
 
-REPLACEMENTS = {"HTTPServer": HTTPServer, "ThreadingHTTPServer": ThreadingHTTPServer,
-                "BaseHTTPRequestHandler": BaseHTTPRequestHandler, "SimpleHTTPRequestHandler": SimpleHTTPRequestHandler}
+REPLACEMENTS: dict[str, Any] = {name: globals()[name] for name in STANDARD}
 REBASED = {"wsgiref.simple_server": ("WSGIServer", "WSGIRequestHandler"),  # modules, and their classes built on ours
            "xmlrpc.server": ("SimpleXMLRPCRequestHandler",)}

@@ -21,7 +21,7 @@ Runs a program with ownhands.compat in place of http.server's classes.
           overrides keep one on socketserver's own path; exits with 1 if there is one
 """
 CHECK_NAME = "__ownhands_check__"  # of the program's module while it is checked, so that its main part is not run
-SERVERS = frozenset(["HTTPServer", "ThreadingHTTPServer"])
+SERVERS = frozenset(["HTTPServer", "ThreadingHTTPServer", "HTTPSServer", "ThreadingHTTPSServer"])
 HANDLERS = frozenset(["BaseHTTPRequestHandler", "SimpleHTTPRequestHandler"])
 SERVED_CLASSIC = dict.fromkeys(  # what is called by a program, and what to do about it
     ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"], "is socketserver's: classic, use http.server.HTTPServer")

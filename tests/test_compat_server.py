@@ -469,7 +469,8 @@ class TLSTest(unittest.TestCase):
             raise unittest.SkipTest("trustme is not installed") from None
         authority = trustme.CA()
         cls.server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost").configure_cert(cls.server_context)
+        cls.certificate = authority.issue_cert("localhost")
+        cls.certificate.configure_cert(cls.server_context)
         cls.client_context = ssl.create_default_context()
         authority.configure_trust(cls.client_context)
 
@@ -505,6 +506,15 @@ class TLSTest(unittest.TestCase):
         with serving(doing(say), server_class) as server:
             self.wrap(server)
             with connect(server, b"\x16\x03\x01"):
+                self.assertEqual(self.get(server), (b"hi", b"hi"))
+
+    @unittest.skipUnless(hasattr(http.server, "HTTPSServer"), "http.server has it from Python 3.14 on")
+    @params("HTTPSServer", "ThreadingHTTPSServer")
+    def test_has_a_class_of_its_own(self, name):
+        server_class = getattr(compat, name)
+        with self.certificate.private_key_and_cert_chain_pem.tempfile() as certfile:
+            make = functools.partialmethod(server_class.__init__, certfile=certfile)
+            with serving(doing(say), server_class, __init__=make) as server, connect(server, b"\x16\x03\x01"):
                 self.assertEqual(self.get(server), (b"hi", b"hi"))
 
     def test_lets_the_handler_ask(self):
