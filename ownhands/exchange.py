@@ -13,7 +13,15 @@ from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDe
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
 from .limits import Limits
 from .messages import FieldArgument, Fields, HTTPError, Request, Response, as_response
-from .parser import Control, HeadLimits, ProtocolError, RequestHead, encode_status_line, parse_request_head
+from .parser import (
+    Control,
+    HeadLimits,
+    ProtocolError,
+    RequestHead,
+    encode_status_line,
+    parse_request_head,
+    skip_empty_lines,
+)
 
 SPECIAL = frozenset(["HEAD", "CONNECT"])  # methods whose answers are framed in their own way
 access_log = logging.getLogger("ownhands.access")
@@ -96,6 +104,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
 
     def await_head(self, is_new: bool) -> None:
         """More octets are needed: the deadline counts from the first, further ones do not renew it."""
+        self.unused = self.unused[skip_empty_lines(self.unused):]  # or a dribble of them would be read again and again
         if is_new and self.request_count and self.unused.strip(b"\r\n"):
             self.deadline = self.clock() + self.head_timeout
 

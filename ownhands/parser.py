@@ -15,6 +15,7 @@ from .grammar import (
     CHUNK_LINE,
     CODINGS_FOR_CHUNKED,
     CONTROL_LINE,
+    EMPTY_LINES,
     FIELD_SECTION,
     IS_NAME,
     IS_VALUE,
@@ -115,11 +116,15 @@ def parse_request_head(octets: bytes, limits: HeadLimits = HeadLimits(),
     return RequestHead(method.decode(), target.decode(), section, control, octets[:end])
 
 
+def skip_empty_lines(octets: bytes) -> int:
+    """Where the octets behind any empty lines begin, which may come before a request (RFC 9112 2.2)."""
+    match = EMPTY_LINES.match(octets)
+    return match.end() if match is not None else 0
+
+
 def _parse_other_head(octets: bytes, limits: HeadLimits) -> RequestHead | None:
     """What the one expression did not take: the rarer forms of target, a head cut short, or an error to name."""
-    begin = 0
-    while octets.startswith(b"\r\n", begin):
-        begin += 2
+    begin = skip_empty_lines(octets)
     end = octets.find(b"\r\n\r\n", max(begin - 2, 0))
     if end < 0:
         _check_unfinished(octets, octets[begin:], limits)

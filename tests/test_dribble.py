@@ -49,6 +49,11 @@ class Dribble(unittest.TestCase):
             answers(HEAD + rest, 1, max_head_size=2500)
         self.assertLess(parse.call_count, 10)
 
+    def test_empty_lines_are_not_read_again(self):
+        with patch("ownhands.exchange.parse_request_head", wraps=parse_request_head) as parse:
+            self.assertEqual(answers(b"\r\n" * 1000 + b"GET / HTTP/1.0\r\n\r\n", 3), [(200, b"", "()")])
+        self.assertLess(max(len(call.args[0]) for call in parse.call_args_list), 20)
+
 
 if __name__ == "__main__":
     unittest.main()
