@@ -195,14 +195,21 @@ class ContentStream(io.RawIOBase):
         self.rest = b""  # what came behind the content
         self.size = 0
         self._content = b""
+        self._error: Exception | None = None  # the first one: a handler may try again, but nothing behind it counts
         self._take(received)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self._content and not self.decoder.complete:
-            self._take(self._receive(self.size))
+        if self._error is not None:
+            raise self._error
+        try:
+            while not self._content and not self.decoder.complete:
+                self._take(self._receive(self.size))
+        except Exception as error:
+            self._error = error
+            raise
         piece = self._content[:len(buffer)]
         self._content = self._content[len(piece):]
         buffer[:len(piece)] = piece

@@ -94,6 +94,13 @@ class Requests(unittest.TestCase):
                 HTTPServer(handler=Reading).on_connect(connection, None)
             self.assertEqual(connection.sent.count(b"HTTP/1.1 "), 1)
 
+    @params((b"X\r\n", b"0\r\n\r\n" + GET), (b"64\r\n" + b"x" * 100, b"\r\n0\r\n\r\n" + GET))
+    def test_what_was_refused_once_stays_refused(self, *pieces):
+        connection = MockConnection([post(CHUNKED, target=b"/stubborn"), *pieces])
+        HTTPServer(handler=Reading, max_content_size=50).on_connect(connection, None)
+        reply, = parse_replies(connection.sent)
+        self.assertEqual((reply.content, reply.fields["Connection"]), (b"never mind", "close"))
+
     @params(
         (post(b"Content-Length: 99999", target=b"/none"), "close"),
         (post(b"Content-Length: 999", target=b"/none"), None),  # awaited and dropped
