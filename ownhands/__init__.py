@@ -2,8 +2,9 @@
 from typing import TYPE_CHECKING, Any
 
 from .connection import ConnectionHandler
+from .fields import Fields
 from .handler import RequestHandler
-from .messages import Fields, HTTPError, Request, Response
+from .messages import HTTPError, Request, Response
 from .parser import ProtocolError
 from .server import HTTPServer
 from .version import __version__

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from .connection import ConnectionHandler, log, receive
 from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder, Outgoing, Pace
+from .fields import FieldArgument, Fields
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
 from .limits import Limits
-from .messages import FieldArgument, Fields, HTTPError, Request, Response, as_response
+from .messages import HTTPError, Request, Response, as_response
 from .parser import (
     Control,
     HeadLimits,

@@ -15,10 +15,11 @@ from . import listing, mediatypes
 from .archive import zip_pieces
 from .auth import AuthHandler
 from .codings import IDENTITY, SUFFIXES, GzipCache, acceptable_codings, gzip, prefers_json
+from .fields import FieldArgument, Fields
 from .fileslice import FileSlice
 from .folder import Names, Opened, has_hidden, list_entries, open_beneath, split_path
 from .framing import SMALL_SIZE
-from .messages import FieldArgument, Fields, HTTPError, Request, Response
+from .messages import HTTPError, Request, Response
 from .parser import Pair
 from .representation import describe_file, etag_of, modified_of, select, with_fields
 from .smallfiles import Key, SmallFiles

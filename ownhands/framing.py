@@ -12,8 +12,9 @@ from itertools import chain
 from typing import Any
 
 from .content import ContentError, FileOutgoing, Outgoing, as_given, check_piece, exactly, in_chunks, read_pieces
+from .fields import Fields
 from .fileslice import FileSlice
-from .messages import Fields, Response
+from .messages import Response
 from .parser import encode_date, encode_status_line
 from .version import __version__
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from .content import PIECE_SIZE, ContentError
-from .messages import FieldArgument, Fields, Response
+from .fields import FieldArgument, Fields
+from .messages import Response
 from .parser import Pair
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]

@@ -7,7 +7,8 @@ from typing import Any
 
 from .accesslog import FORMATS, Answered
 from .exchange import ExchangeHandler, access_log
-from .messages import Fields, HTTPError, Request, Response
+from .fields import Fields
+from .messages import HTTPError, Request, Response
 from .parser import REASONS, ProtocolError
 
 KNOWN_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"])

@@ -1,19 +1,19 @@
-"""What the two sides say to each other: Request, Response, their fields, and HTTPError.
+"""What the two sides say to each other: Request, Response, and HTTPError.
 
 Values made of what parser.py found and what a handler answers. Refuses to know connections, turns and threads.
 """
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, BinaryIO
 from urllib.parse import parse_qsl, unquote
 
 from .content import Decoder
-from .parser import REASONS, Pair, RequestHead, check_field, encode_field_lines, split_absolute_form
+from .fields import NO_FIELDS, FieldArgument, Fields, Values
+from .parser import REASONS, RequestHead, check_field, split_absolute_form
 
 Content = str | bytes | bytearray | memoryview | Iterable[bytes] | BinaryIO
-FieldArgument = str | int | list[str] | tuple[str, ...] | None
 MAX_FORM_FIELDS = 1000  # in a query or a form; more is an attack on the hash table
 
 
@@ -28,114 +28,6 @@ class HTTPError(Exception):
             raise ValueError(f"HTTPError takes a status from 400 to 599, not {status}; return a Response instead")
         super().__init__(status, detail)
         self.status, self.detail, self.fields = status, detail, Fields.from_keywords(fields)
-
-
-class Values(Mapping[str, str]):
-    """Names and values in order, repeats kept in `pairs`; `values[name]` is the first one. Immutable."""
-
-    __slots__ = ("_index", "pairs")
-
-    def __init__(self, pairs: Iterable[Pair] = ()) -> None:
-        self.pairs = tuple(pairs)
-        self._index: dict[str, list[str]] | None = None
-
-    @staticmethod
-    def _key(name: str) -> str:
-        return name
-
-    def get_all(self, name: str) -> list[str]:
-        """Every value of the name, in the order they were given."""
-        index = self._index
-        if index is None:
-            index = {}
-            for each, value in self.pairs:
-                index.setdefault(self._key(each), []).append(value)
-            self._index = index  # several threads may come here at once and store equal tables
-        return index.get(self._key(name), [])
-
-    def __getitem__(self, name: str) -> str:
-        values = self.get_all(name)
-        if not values:
-            raise KeyError(name)
-        return values[0]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(self._key(name) for name, _ in self.pairs))
-
-    def __len__(self) -> int:
-        return len({self._key(name) for name, _ in self.pairs})
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and bool(self.get_all(name))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({list(self.pairs)!r})"
-
-
-class Fields(Values):
-    """Header or trailer fields: names without regard to case; `fields[name]` joins repeats with ", " (RFC 9110 5.3)."""
-
-    __slots__ = ("is_plain", "octets")
-
-    octets: bytes  # the field lines as they are sent, each with its CRLF
-    is_plain: bool  # whether none of them concerns the server, which then sends `octets` as they are
-
-    def __getattr__(self, name: str) -> Any:
-        """Makes `octets` or `is_plain` when first asked for: a slot that is empty until then costs nothing after."""
-        if name == "octets":
-            self.octets = encode_field_lines(self.pairs)
-        elif name == "is_plain":
-            self.is_plain = SERVER_FIELDS.isdisjoint([each.lower() for each, _ in self.pairs])
-        else:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self, name)
-
-    @classmethod
-    def from_keywords(cls, keywords: Mapping[str, FieldArgument]) -> "Fields":
-        """`content_type="text/html"` becomes `Content-Type: text/html`; a list repeats the line, None leaves it out.
-
-        Raises ValueError for what cannot stand in a field, CR, LF and NUL above all.
-        """
-        return cls(pair for keyword, value in keywords.items() for pair in _field_pairs(keyword, value))
-
-    @staticmethod
-    def _key(name: str) -> str:
-        return name.lower()
-
-    def __getitem__(self, name: str) -> str:
-        values = self.get_all(name)
-        if not values:
-            raise KeyError(name)
-        return ", ".join(values)
-
-    def without(self, *names: str) -> "Fields":
-        """All but those of the names, which are in lower case."""
-        return Fields(pair for pair in self.pairs if pair[0].lower() not in names)
-
-    def replaced(self, keywords: Mapping[str, FieldArgument]) -> "Fields":
-        """All, with the fields of the keywords in place of those of the same names."""
-        names = [field_name(keyword).lower() for keyword in keywords]
-        return Fields(self.without(*names).pairs + Fields.from_keywords(keywords).pairs)
-
-
-SERVER_FIELDS = frozenset(["connection", "content-length", "transfer-encoding", "date", "server"])
-
-
-def _field_pairs(keyword: str, value: FieldArgument) -> list[Pair]:
-    name = field_name(keyword)
-    if isinstance(value, str):
-        return [check_field(name, value)]
-    if isinstance(value, (list, tuple)):
-        return [check_field(name, each) for each in value]
-    if value is None:
-        return []
-    return [check_field(name, str(value))]
-
-
-@lru_cache(maxsize=256)
-def field_name(keyword: str) -> str:
-    """`user_agent` -> `User-Agent`; a trailing underscore, there to avoid a Python keyword, is dropped."""
-    return keyword.removesuffix("_").replace("_", "-").title()
 
 
 class Request:
@@ -377,7 +269,6 @@ def as_response(answer: Any) -> Response:
     raise TypeError(f"a handler returns a Response, a str or bytes, not {type(answer).__name__}")
 
 
-NO_FIELDS = Fields()
 TEXT = Fields([("Content-Type", "text/plain; charset=utf-8")])
 
 

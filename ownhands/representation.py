@@ -14,8 +14,9 @@ from typing import Any
 
 from . import mediatypes
 from .conditions import MAX_RANGES, Range, evaluate, parse_date, parse_ranges, range_applies
+from .fields import FieldArgument, Fields
 from .fileslice import FileSlice
-from .messages import FieldArgument, Fields, HTTPError, Request, Response
+from .messages import HTTPError, Request, Response
 from .parser import Pair, encode_date
 
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]

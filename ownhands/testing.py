@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from .content import ChunkedDecoder, LengthDecoder
-from .messages import FieldArgument, Fields
+from .fields import FieldArgument, Fields
 from .parser import ProtocolError, ResponseHead, encode_field_lines, parse_response_head
 
 WHOLE = 1 << 30  # more octets than a test sends

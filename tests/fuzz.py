@@ -18,7 +18,8 @@ import atheris
 with atheris.instrument_imports(include=["ownhands"]):
     from ownhands import HTTPError, HTTPServer, RequestHandler, Response
     from ownhands.content import ChunkedDecoder
-    from ownhands.messages import Fields, Request
+    from ownhands.fields import Fields
+    from ownhands.messages import Request
     from ownhands.parser import (
         HeadLimits,
         ProtocolError,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from nose2.tools import params
 
 from ownhands.conditions import NEAR, evaluate, names_tag, parse_date, parse_ranges, range_applies
-from ownhands.messages import Fields
+from ownhands.fields import Fields
 from ownhands.parser import encode_date
 
 NOW = 1_800_000_000  # 2027

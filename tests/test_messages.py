@@ -6,7 +6,8 @@ from http import HTTPStatus
 from nose2.tools import params
 
 from ownhands.content import ChunkedDecoder
-from ownhands.messages import MAX_FORM_FIELDS, Fields, HTTPError, Request, Response, Values, as_response, field_name
+from ownhands.fields import Fields, Values, field_name
+from ownhands.messages import MAX_FORM_FIELDS, HTTPError, Request, Response, as_response
 from ownhands.parser import parse_request_head
 
 
