@@ -102,20 +102,36 @@ class Fields(Values):
 SERVER_FIELDS = frozenset(["connection", "content-length", "transfer-encoding", "date", "server"])
 
 
+NO_FIELD = {  # keywords of other libraries, of which a field would be made that nobody means: what to write instead
+    "status": "the status is the second argument, by position",
+    "detail": "the detail is the second argument, by position",
+    "headers": "each field is a keyword argument: x_request_id='1' is X-Request-Id: 1",
+    "json": "give body=json.dumps(value), content_type='application/json'",
+    "data": "give body=",
+    "params": "write the query into the target: '/path?name=value'",
+    "cookies": "give cookie='name=value'",
+}
+
+
 def _field_pairs(keyword: str, value: FieldArgument) -> list[Pair]:
     name = field_name(keyword)
-    if isinstance(value, str):
-        return [check_field(name, value)]
-    if isinstance(value, (list, tuple)):
-        return [check_field(name, each) for each in value]
     if value is None:
         return []
-    return [check_field(name, str(value))]
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    for each in values:
+        if not isinstance(each, (str, int)):
+            raise TypeError(f"the value of {name} is a str, an int or a list of them, not {type(each).__name__}")
+    return [check_field(name, str(each)) for each in values]
 
 
 @lru_cache(maxsize=256)
 def field_name(keyword: str) -> str:
-    """`user_agent` -> `User-Agent`; a trailing underscore, there to avoid a Python keyword, is dropped."""
+    """`user_agent` -> `User-Agent`; a trailing underscore, there to avoid a Python keyword, is dropped.
+
+    Raises TypeError for a keyword that means something else: see NO_FIELD.
+    """
+    if keyword in NO_FIELD:
+        raise TypeError(f"{keyword} is no field here: {NO_FIELD[keyword]}")
     return keyword.removesuffix("_").replace("_", "-").title()
 
 

@@ -6,8 +6,9 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from math import isfinite
 from typing import Any, BinaryIO
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from .content import Decoder
 from .fields import NO_FIELDS, FieldArgument, Fields, Values
@@ -15,6 +16,7 @@ from .parser import REASONS, RequestHead, check_field, split_absolute_form
 
 Content = str | bytes | bytearray | memoryview | Iterable[bytes] | BinaryIO
 MAX_FORM_FIELDS = 1000  # in a query or a form; more is an attack on the hash table
+MAX_FORM_SIZE = 1 << 20  # octets of a form, which takes up to a hundred times that of memory while it is split
 
 
 class HTTPError(Exception):
@@ -65,7 +67,14 @@ class Request:
     def content(self) -> bytes:
         """The decoded octets of the content; read from the stream, to its end, where they are not in memory."""
         if self._content is None:
-            self._content = self.stream.read()
+            stream = self.stream
+            where = stream.tell() if stream.seekable() else None
+            if where is None:
+                self._content = stream.read()
+            else:  # nor does the stream move, as where the content is in memory
+                stream.seek(0)
+                self._content = stream.read()
+                stream.seek(where)
         return self._content
 
     @property
@@ -148,10 +157,12 @@ class Request:
 
     @property
     def form(self) -> Values:
-        """The names and values of an application/x-www-form-urlencoded content; raises HTTPError(415 or 400)."""
+        """The names and values of an application/x-www-form-urlencoded content; raises HTTPError(415, 413 or 400)."""
         media_type = self.fields.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type != "application/x-www-form-urlencoded":
             raise HTTPError(415, "this takes a form sent as application/x-www-form-urlencoded")
+        if len(self.content) > MAX_FORM_SIZE:
+            raise HTTPError(413, "the form is too large")
         try:
             return parse_form(self.content.decode("utf-8"))
         except UnicodeDecodeError:
@@ -164,9 +175,9 @@ class Request:
         return (get() or None) if get is not None else None
 
     def json(self) -> Any:
-        """The content as JSON; raises HTTPError(400) where it is none."""
+        """The content as JSON; raises HTTPError(400) where it is none, or holds a number too large for a float."""
         try:
-            return json.loads(self.content)
+            return json.loads(self.content, parse_float=_finite, parse_constant=_finite)
         except (ValueError, RecursionError):
             raise HTTPError(400, "the content is not JSON") from None
 
@@ -181,6 +192,14 @@ FORBIDDEN_TRAILERS = frozenset([
     "if-range", "if-unmodified-since", "keep-alive", "location", "max-forwards", "pragma", "proxy-authenticate",
     "proxy-authorization", "proxy-connection", "range", "retry-after", "set-cookie", "te", "trailer",
     "transfer-encoding", "upgrade", "vary", "warning", "www-authenticate"])
+
+
+def _finite(number: str) -> float:
+    """A number of a JSON text; raises ValueError for what JSON has not, and for what would become infinite."""
+    value = float(number)
+    if not isfinite(value):
+        raise ValueError(number)
+    return value
 
 
 def parse_form(text: str) -> Values:
@@ -235,13 +254,19 @@ class Response:
     def json(cls, value: Any, status: int = 200, /, **fields: FieldArgument) -> "Response":
         """The value as JSON; raises TypeError or ValueError where JSON has no such value."""
         content = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        return cls(content, status, **{"content_type": "application/json"} | fields)
+        try:
+            octets = content.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 cannot say, but JSON can
+            octets = json.dumps(value).encode()
+        return cls(octets, status, **{"content_type": "application/json"} | fields)
 
     @classmethod
     def redirect(cls, location: str, status: int = 303, /, **fields: FieldArgument) -> "Response":
         """See another place: 303 with GET; 307 or 308 to keep the method; 301 and 302 for old times' sake."""
         if not 300 <= status <= 399:
             raise ValueError(f"a redirect has a status from 300 to 399, not {status}")
+        if not location.isascii():
+            location = "".join(each if each.isascii() else quote(each) for each in location)
         return cls(b"", status, location=location, **fields)
 
     @staticmethod

@@ -1,14 +1,16 @@
 """What the two sides say to each other: requests made of octets, responses made of what a handler answers."""
 import io
 import unittest
+from functools import partial
 from http import HTTPStatus
 
 from nose2.tools import params
 
 from ownhands.content import ChunkedDecoder
 from ownhands.fields import Fields, Values, field_name
-from ownhands.messages import MAX_FORM_FIELDS, HTTPError, Request, Response, as_response
+from ownhands.messages import MAX_FORM_FIELDS, MAX_FORM_SIZE, HTTPError, Request, Response, as_response
 from ownhands.parser import parse_request_head
+from ownhands.testing import encode_request
 
 
 def request(target: str = "/", *lines: str, method: str = "GET", host: str | None = "a.example:80",
@@ -166,6 +168,13 @@ class Contents(unittest.TestCase):
         made.close()
         self.assertTrue(file.closed)
 
+    @params(bytes, io.BytesIO)
+    def test_the_content_and_the_stream_do_not_disturb_each_other(self, make):
+        made = request()
+        made.set_content(make(b"hello"))
+        self.addCleanup(made.close)
+        self.assertEqual((made.stream.read(2), made.content, made.stream.read()), (b"he", b"hello", b"llo"))
+
     def test_no_content(self):
         made = Request(parse_request_head(b"GET / HTTP/1.0\r\n\r\n"))
         self.assertEqual((made.content, made.stream.read(), made.trailers.pairs), (b"", b"", ()))
@@ -174,7 +183,7 @@ class Contents(unittest.TestCase):
     def test_json(self, content, value):
         self.assertEqual(request(content=content).json(), value)
 
-    @params(b"", b"{", b"\xff", b"[" * 100_000, b"1" * 5000)
+    @params(b"", b"{", b"\xff", b"[" * 100_000, b"1" * 5000, b"NaN", b"[-Infinity]", b"1e999")
     def test_no_json(self, content):
         with self.assertRaises(HTTPError) as caught:
             request(content=content).json()
@@ -186,7 +195,8 @@ class Contents(unittest.TestCase):
         self.assertEqual(made.form.pairs, (("a", "b c"), ("d", "\u00e9"), ("a", "")))
 
     @params(("text/plain", b"a=b", 415), ("", b"a=b", 415), ("application/x-www-form-urlencoded", b"a=\xff", 400),
-            ("application/x-www-form-urlencoded", b"&" * MAX_FORM_FIELDS, 400))
+            ("application/x-www-form-urlencoded", b"&" * MAX_FORM_FIELDS, 400),
+            ("application/x-www-form-urlencoded", b"a" * (MAX_FORM_SIZE + 1), 413))
     def test_no_form(self, media_type, content, status):
         with self.assertRaises(HTTPError) as caught:
             request("/", f"Content-Type: {media_type}", content=content).form  # noqa: B018
@@ -251,6 +261,17 @@ class Responses(unittest.TestCase):
         with self.assertRaises(ValueError):
             Response().with_fields(location=value)
 
+    @params(b"a", 1.5, {"a": "b"}, [b"a"], object())
+    def test_values_of_other_types(self, value):
+        with self.assertRaises(TypeError):
+            Response(etag=value)
+
+    @params("status", "headers", "detail", "json", "data", "params", "cookies")
+    def test_keywords_that_mean_no_field(self, name):
+        for make in (Response, Response().with_fields, partial(HTTPError, 404), partial(encode_request, "/")):
+            with self.assertRaises(TypeError):
+                make(**{name: "a"})
+
     @params("x y", "x:", "", "x\r\n", "\xe9")
     def test_names_that_could_not_be_sent(self, name):
         with self.assertRaises(ValueError):
@@ -271,11 +292,12 @@ class Responses(unittest.TestCase):
 
     @params((Response.html("<p>\u00e9"), "<p>\u00e9".encode(), "text/html; charset=utf-8"),
             (Response.html("", content_type="application/xhtml+xml"), b"", "application/xhtml+xml"),
-            (Response.json({"a": "\u00e9"}), '{"a": "\u00e9"}'.encode(), "application/json"))
+            (Response.json({"a": "\u00e9"}), '{"a": "\u00e9"}'.encode(), "application/json"),
+            (Response.json("\u00e9\ud800"), b'"\\u00e9\\ud800"', "application/json"))
     def test_kinds(self, made, content, media_type):
         self.assertEqual((made.content, made.fields.get_all("Content-Type")), (content, [media_type]))
 
-    @params(float("nan"), float("inf"), object(), "\ud800")
+    @params(float("nan"), float("inf"), object())
     def test_what_json_has_not(self, value):
         with self.assertRaises((TypeError, ValueError)):
             Response.json(value)
@@ -284,6 +306,10 @@ class Responses(unittest.TestCase):
     def test_redirect(self, arguments, status):
         made = Response.redirect("/a", *arguments)
         self.assertEqual((made.status, made.fields["Location"], made.content), (status, "/a", b""))
+
+    @params(("/a?b=%20c#d", "/a?b=%20c#d"), ("/\u65e5?\u00e4", "/%E6%97%A5?%C3%A4"))
+    def test_redirects_to_other_than_ascii(self, location, sent):
+        self.assertEqual(Response.redirect(location).fields["Location"], sent)
 
     @params(200, 404)
     def test_no_redirect(self, status):
