@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .compat_output import Output
-from .connection import wait_until_ready
+from .connection import wait_until_ready, wait_until_taken
 from .content import ChunkedDecoder, ContentStream, Decoder, LengthDecoder, Outgoing
 from .exchange import ExchangeHandler
 from .messages import HTTPError, Request, Response
@@ -314,7 +314,8 @@ class Exchanges(ExchangeHandler):
                 started = self.clock()
                 allowed = min(timeout, self.rate_grace + self.moved / self.min_rate - self.waited)
                 for_write = for_writing or getattr(self.connection, "wants_write", False)
-                is_ready = wait_until_ready(self.connection, for_write, allowed)
+                is_ready = (wait_until_taken(self.connection, allowed) if for_write
+                            else wait_until_ready(self.connection, False, allowed))
                 self.waited += self.clock() - started
                 if not is_ready:
                     self.was_refused = True

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from socketserver import BaseRequestHandler
 from typing import Any
 
+from .pace import FIRST_LOOK, unacknowledged
+
 log = logging.getLogger("ownhands")
 
 # Of those a system has, one that waits without a descriptor of its own: there may be none left.
@@ -96,6 +98,19 @@ def receive(connection: Any, size: int, deadline: float, clock: Callable[[], flo
         except BlockingIOError:
             if not wait_until_ready(connection, getattr(connection, "wants_write", False), deadline - clock()):
                 return None
+
+
+def wait_until_taken(connection: Any, timeout: float) -> bool:
+    """Waits on the calling thread until the connection can be written; False if in `timeout` s nothing was taken."""
+    if wait_until_ready(connection, True, timeout * FIRST_LOOK):
+        return True
+    while True:
+        before = unacknowledged(connection)
+        if wait_until_ready(connection, True, timeout * (1 - FIRST_LOOK)):
+            return True
+        after = unacknowledged(connection)
+        if before is None or after is None or after >= before:
+            return False
 
 
 def wait_until_ready(connection: Any, for_writing: bool, timeout: float) -> bool:

@@ -20,33 +20,6 @@ TURN_SIZE = 1 << 20  # octets sent before other connections have their turn
 MAX_EXTENSIONS_SIZE = 64 << 10  # octets of chunk extensions in one content
 
 
-class Pace:
-    """The slowest that a transfer may be, as a deadline: some progress every `timeout`, and a floor to the rate.
-
-    Only the time in which the client is waited for counts, not what the handler takes to make or to use the content.
-    """
-
-    __slots__ = ("grace", "min_rate", "offset", "paused", "started", "timeout")
-
-    def __init__(self, started: float, offset: int, timeout: float, min_rate: float, grace: float) -> None:
-        """`started`, `timeout` and `grace` in seconds, `min_rate` in octets per second, `offset` octets had moved."""
-        self.started, self.paused, self.offset, self.timeout = started, started, offset, timeout
-        self.min_rate, self.grace = min_rate, grace
-
-    def pause(self, now: float) -> None:
-        """From here on it is the handler's time."""
-        self.paused = now
-
-    def resume(self, now: float) -> None:
-        """From here on it is the client's time again."""
-        self.started += now - self.paused
-        self.paused = now
-
-    def deadline(self, now: float, octets: int) -> float:
-        """When to give up if nothing more moves, `octets` having moved by now."""
-        return min(now + self.timeout, self.started + self.grace + (octets - self.offset) / self.min_rate)
-
-
 # ---- receiving ------------------------------------------------------------------------------------------------------
 
 class Decoder(Protocol):

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .connection import ConnectionHandler, log, receive
-from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder, Outgoing, Pace
+from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder, Outgoing
 from .fields import FieldArgument, Fields
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
 from .limits import Limits
 from .messages import HTTPError, Request, Response, as_response
+from .pace import Pace, SendPace
 from .parser import (
     Control,
     HeadLimits,
@@ -52,7 +53,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
         self.expects_continue = False  # whether the client waits for a 100 before it sends the content
         self.unread: Decoder | None = None  # content that is dropped as it comes
         self.content_pace: Pace | None = None
-        self.send_pace: Pace | None = None  # of the answer
+        self.send_pace: SendPace | None = None  # of the answer
         self.answer_begun: Response | None = None
         self.outgoing: Outgoing | None = None  # the answer, while the client has not taken all of it
         self.informational = b""  # informational responses that the client has not taken
@@ -122,7 +123,10 @@ class ExchangeHandler(Limits, ConnectionHandler):
 
     def expire(self) -> None:
         """The client was too slow: an answer where a request has begun, else nothing is said."""
-        if self.outgoing is not None:
+        if self.outgoing is not None and self.send_pace is not None:
+            self.deadline = self.send_pace.look(self.clock(), self.connection, self.outgoing.size)
+            if self.deadline > self.clock():
+                return None
             log.info("%s took %d octets of an answer and then no more", self.client_address, self.outgoing.size)
         elif self.gathering is not None or self.unused.strip(b"\r\n"):
             return self.take_turn(lambda: self.refuse_request(ProtocolError(408, "the request came too slowly")))
@@ -329,7 +333,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
             self.persistent = self.close_connection = False
         outgoing.prepend(self.informational)
         self.informational = b""
-        self.send_pace = Pace(self.clock(), outgoing.size, self.send_timeout, self.min_rate, self.rate_grace)
+        self.send_pace = SendPace(self.clock(), outgoing.size, self.send_timeout, self.min_rate, self.rate_grace)
         self.send_outgoing(outgoing)
 
     def send_outgoing(self, outgoing: Outgoing) -> None:
@@ -346,8 +350,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
             self.close_connection = True
             return
         if self.wants_write:
-            self.send_pace.resume(self.clock())
-            self.deadline = self.send_pace.deadline(self.clock(), outgoing.size)
+            self.deadline = self.send_pace.wait(self.clock(), self.connection, outgoing.size)
         else:
             answer, self.answer_begun, self.outgoing = self.answer_begun, None, None
             outgoing.close()

@@ -11,13 +11,14 @@ from itertools import chain
 from typing import Any
 from wsgiref.types import WSGIApplication
 
-from .connection import log, wait_until_ready
-from .content import ContentError, FileOutgoing, Outgoing, Pace, as_given, exactly, in_chunks
+from .connection import log, wait_until_ready, wait_until_taken
+from .content import ContentError, FileOutgoing, Outgoing, as_given, exactly, in_chunks
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, preamble, without_lines
 from .gateway import ErrorStream, FileWrapper, WSGIResponse, check_length, check_piece, decode_path, field_variables
 from .handler import RequestHandler
 from .knobs import with_attributes
 from .messages import HTTPError, Request, Response
+from .pace import Pace
 from .parser import RequestHead, encode_chunk
 from .server import HTTPServer
 from .version import __version__
@@ -203,7 +204,7 @@ class WSGIHandler(RequestHandler):
                 left = left[len(left) if sent is None else sent:]
             except BlockingIOError:
                 deadline = pace.deadline(self.clock(), len(octets) - len(left))
-                if not wait_until_ready(self.connection, True, deadline - self.clock()):
+                if not wait_until_taken(self.connection, deadline - self.clock()):
                     raise ClientHasGone("the client takes no more") from None
             except OSError as error:
                 raise ClientHasGone(str(error)) from error

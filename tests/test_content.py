@@ -18,7 +18,6 @@ from ownhands.content import (
     Gathering,
     LengthDecoder,
     Outgoing,
-    Pace,
     as_given,
     exactly,
     in_chunks,
@@ -344,26 +343,6 @@ class Pieces(unittest.TestCase):
             (b"abc", 0, []))
     def test_read_pieces(self, octets, length, sizes):
         self.assertEqual([len(piece) for piece in read_pieces(io.BytesIO(octets), length)], sizes)
-
-
-class Paces(unittest.TestCase):
-    """Started at 100 s; an octet within 10 s, and 5 s of grace before 10 octets per second count."""
-
-    def pace(self, offset=0):
-        return Pace(100, offset, timeout=10, min_rate=10, grace=5)
-
-    @params((100, 0, 105), (104, 0, 105), (104, 20, 107), (104, 1000, 114), (150, 1000, 160), (150, 460, 151))
-    def test_deadline(self, now, octets, deadline):
-        self.assertEqual(self.pace().deadline(now, octets), deadline)
-
-    def test_what_had_moved_before_does_not_count(self):
-        self.assertEqual(self.pace(offset=1000).deadline(104, 1020), 107)
-
-    def test_the_handlers_time_does_not_count(self):
-        pace = self.pace()
-        pace.pause(101)
-        pace.resume(151)
-        self.assertEqual(pace.deadline(151, 0), 155)
 
 
 if __name__ == "__main__":
