@@ -11,7 +11,7 @@ from .messages import Request
 
 
 class Answered(NamedTuple):
-    """What a line tells; `moment` in seconds since the epoch, `size` in octets, head and all."""
+    """What a line tells; `moment` in seconds since the epoch, `size` in octets sent, head and all."""
 
     client: str
     user: str
@@ -19,12 +19,13 @@ class Answered(NamedTuple):
     request: Request | None  # None where none could be read
     status: int
     size: int
+    refused: str = ""  # the first line of what was no request
 
 
 def common(answered: Answered) -> str:
-    """The Common Log Format, as Apache and nginx write it."""
-    client, user, moment, request, status, size = answered
-    line = f"{request.method} {request.target} {request.version}" if request is not None else "-"
+    """The Common Log Format; its last number is Apache's %O, the head included."""
+    client, user, moment, request, status, size, refused = answered
+    line = f"{request.method} {request.target} {request.version}" if request is not None else escape(refused) or "-"
     return f'{client} - {escape(user) or "-"} [{_local_time(int(moment))}] "{line}" {status} {size}'
 
 
@@ -35,13 +36,15 @@ def combined(answered: Answered) -> str:
 
 def as_json(answered: Answered) -> str:
     """One JSON object a line, the time in UTC."""
-    client, user, moment, request, status, size = answered
+    client, user, moment, request, status, size, refused = answered
     entry: dict[str, object] = {"time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(moment))}"
                                         f".{int(moment % 1 * 1000):03}Z", "client": client}
     if user:
         entry["user"] = user
     if request is not None:
         entry |= {"method": request.method, "target": request.target, "version": request.version}
+    elif refused:
+        entry["refused"] = refused
     entry |= {"status": status, "size": size}
     if request is not None:
         found = {"host": request.host, "referer": request.fields.get("Referer", ""),

@@ -37,6 +37,9 @@ class ConnectionHandler(BaseRequestHandler):
         self.server = server
         self.setup()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.client_address}>"
+
     def take_turn(self, step: Callable[[], None] | None = None) -> None:
         """One turn, on the thread that calls it: `handle`, or another step in its place.
 

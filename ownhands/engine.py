@@ -64,6 +64,7 @@ class Engine:
         self._leader_ident = 0
         self._stopping = self._cutting = False
         self._closes_itself = False
+        self.undone: list[str] = []  # what was cut while no thread had its turn, described; the leader's until the end
         self.on_activity: Callable[[], None] | None = None  # set while the monitor sleeps
 
     # ---- from any thread --------------------------------------------------------------------------------------------
@@ -332,16 +333,21 @@ class Engine:
     def _wind_down(self) -> None:
         """Closes what is idle, and when it is to be cut whatever has no thread; when nothing is left, all ends."""
         while self._cutting and (watch := self._crew.late(math.inf)) is not None:
-            log.error("%s was still waiting for a thread and is cut", type(watch.turner).__name__)
-            self._abandon(watch)
+            self._cut_off(watch)
         for watch in list(self._list.watches.values()):
-            if not watch.busy and (self._cutting or watch.turner.is_idle):
+            if not watch.busy and watch.turner.is_idle:
                 self._abandon(watch)
+            elif not watch.busy and self._cutting:
+                self._cut_off(watch)
         with self._lock:
             is_empty = not (self._list.watches or self._arrivals or self._crew.away or self._crew.waiting)
             self._crew.has_ended = self._cutting or is_empty
         while self._crew.has_ended and self._arrivals:  # of which there are no more from here on
             self._abandon(self._arrivals.popleft())
+
+    def _cut_off(self, watch: Watch) -> None:
+        self.undone.append(repr(watch.turner))
+        self._abandon(watch)
 
     def _notify(self) -> None:
         notify, self.on_activity = self.on_activity, None

@@ -27,6 +27,7 @@ from .parser import (
 
 SPECIAL = frozenset(["HEAD", "CONNECT"])  # methods whose answers are framed in their own way
 access_log = logging.getLogger("ownhands.access")
+REFUSED_SIZE = 256  # octets of a refused line that are logged
 LAST_RESORT = Response("500 Internal Server Error\n", 500)  # where on_error fails too
 
 
@@ -59,10 +60,15 @@ class ExchangeHandler(Limits, ConnectionHandler):
         self.informational = b""  # informational responses that the client has not taken
         self.persistent = True  # whether the connection goes on after the answer
         self.was_refused = False  # whether more may come that nobody reads
+        self.refused_line = ""  # the first line of what was no request, for the log
         self.lingering = False  # all is said, the client may still be sending and reading
         self.logs_exchanges = access_log.isEnabledFor(logging.INFO)
         is_secret = hasattr(self.connection, "getpeercert")
         self.deadline = self.clock() + (self.handshake_timeout if is_secret else self.head_timeout)
+
+    def __repr__(self) -> str:
+        request = "" if self.exchange is None else f" at {self.exchange}"
+        return f"<{type(self).__name__} of {self.client_address}{request}>"
 
     # ---- a turn -----------------------------------------------------------------------------------------------------
 
@@ -151,6 +157,8 @@ class ExchangeHandler(Limits, ConnectionHandler):
 
     def finish(self) -> None:
         """Releases what an exchange has held. Called once, also after an error."""
+        if self.outgoing is not None and self.answer_begun is not None and self.logs_exchanges:
+            self.note_exchange(self.exchange, self.answer_begun, self.outgoing.size)  # an answer that was cut
         for held in (self.outgoing, self.gathering, self.exchange):
             if held is not None:
                 held.close()
@@ -360,7 +368,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
         """The answer is out: on to the next request, or to the end of the connection."""
         request, self.exchange = self.exchange, None
         if self.logs_exchanges:
-            self.log_exchange(request, response, size)
+            self.note_exchange(request, response, size)
         if request is not None:
             request.close()
         if self.content_stream is not None:
@@ -372,6 +380,13 @@ class ExchangeHandler(Limits, ConnectionHandler):
             self.linger()  # the client sends more, or could not know that this was its last request, so that it may
         else:
             self.close_connection = True
+
+    def note_exchange(self, request: Request | None, response: Response, size: int) -> None:
+        """Has an answer logged, whole or cut: a log that fails is no reason to end the connection."""
+        try:
+            self.log_exchange(request, response, size)
+        except Exception:
+            log.exception("log_exchange has failed on %r", request)
 
     def end_stream(self, stream: ContentStream) -> None:
         """What the handler has not read of a streamed content never becomes the next request."""
@@ -399,6 +414,8 @@ class ExchangeHandler(Limits, ConnectionHandler):
         is_head = self.unused.lstrip(b"\r\n").startswith(b"HEAD ")
         method = request.method if request is not None else "HEAD" if is_head else ""
         is_10 = request is None or request.head.control.minor == b"0"  # unknown: the end that all understand
+        if request is None:
+            self.refused_line = self.unused.lstrip(b"\r\n").partition(b"\r\n")[0][:REFUSED_SIZE].decode("latin-1")
         self.unused = b""
         try:
             self.send_framed(self.error_response(request, error), method, is_10, persistent=False)

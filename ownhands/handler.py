@@ -60,10 +60,13 @@ class RequestHandler(ExchangeHandler):
         return Response(_error_text(500, ""), 500)
 
     def log_exchange(self, request: Request | None, response: Response, size: int) -> None:
-        """Called once an answer is out, if `ownhands.access` took INFO when the connection began; `size` in octets."""
+        """Called once an answer is out, or was cut, if `ownhands.access` took INFO when the connection began.
+
+        `size` is what was sent of it, in octets, the head included.
+        """
         client = self.client_address[0].removeprefix("::ffff:") if self.client_address else "-"
         access_log.info(FORMATS[self.log_format](
-            Answered(client, self.user, time.time(), request, response.status, size)))
+            Answered(client, self.user, time.time(), request, response.status, size, self.refused_line)))
 
     @classmethod
     def allowed_methods(cls) -> list[str]:

@@ -6,7 +6,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from socketserver import BaseServer, TCPServer, ThreadingMixIn
@@ -19,6 +18,7 @@ from .knobs import handler_class, is_knob, with_attributes
 from .listener import Acceptor, bind, describe_url, max_descriptors, raise_descriptor_limit, without_waiting
 from .monitor import Monitor
 from .program import handling_signals, switching_threads_after
+from .stopping import Stopping
 from .watch import Caution
 
 THREADS_A_LANE = 8  # fewer would all be held by a few slow handlers, and the lane's connections wait for them
@@ -204,6 +204,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         engines, monitor, listener = self._engines, self._monitor, self.socket
         if monitor is None or listener is None:
             return  # stop was called before
+        name = handler_class(self.RequestHandlerClass).__name__
+        stopping = Stopping(engines, name, self.shutdown_timeout, self.clock)
         try:
             for engine in engines:
                 self._listen(engine)
@@ -211,32 +213,16 @@ class HTTPServer(ThreadingMixIn, TCPServer):
                 engine.start()
             if self.is_stopping:  # stop was called meanwhile
                 self._stop_engines()
-            monitor.run(self._is_over(engines))
+            monitor.run(lambda: stopping.is_over(self.is_stopping))
         finally:
-            for engine in engines:
-                engine.cut()  # where one could not be started, the others are not needed
-            self._report_cut(engines)
+            stopping.cut()  # where one could not be started, the others are not needed
+            self._was_cut = stopping.report()
 
     def _listen(self, engine: Engine) -> None:
         """Before any engine is started, since the last one to let go of the listener closes it."""
         assert self.socket is not None
         self._listening += 1
         engine.watch(self.socket.fileno(), Acceptor(self, self.clock, engine.give_way), is_listener=True)
-
-    def _is_over(self, engines: list[Engine]) -> Callable[[], bool]:
-        """What the monitor asks: whether all has ended. What outlives `shutdown_timeout` is cut."""
-        give_up = math.inf
-
-        def is_over() -> bool:
-            nonlocal give_up
-            if self.is_stopping and give_up == math.inf:
-                give_up = self.clock() + self.shutdown_timeout
-            if self.clock() >= give_up:
-                for engine in engines:
-                    engine.cut()
-            return all(engine.has_ended for engine in engines)
-
-        return is_over
 
     @property
     def lane_count(self) -> int:
@@ -245,24 +231,6 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             return max(min(self.lanes, self.max_threads), 1)
         has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
         return 1 if has_gil() else max(min(os.cpu_count() or 1, self.max_threads // THREADS_A_LANE), 1)
-
-    def _report_cut(self, engines: list[Engine]) -> None:
-        """Says what has outlived `shutdown_timeout`, and ends its connection; its thread is left to itself."""
-        frames = sys._current_frames()
-        first_turns = {thread.ident: thread.connection for thread in threading.enumerate()
-                       if isinstance(thread, EngineThread) and thread.connection is not None}
-        for ident, turner in (away for engine in engines for away in engine.turns_away()):
-            connection = first_turns.get(ident, getattr(turner, "connection", None))
-            if connection is None:
-                continue  # it was about to accept
-            self._was_cut = True
-            stack = "".join(traceback.format_stack(frames[ident])) if ident in frames else ""
-            log.error("%s did not end in %s s and is cut:\n%s", handler_class(self.RequestHandlerClass).__name__,
-                      self.shutdown_timeout, stack)
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except (AttributeError, OSError):
-                pass  # the client has gone
 
     def stop(self) -> None:
         """Ends serving: idle connections at once, others when they have been answered.
@@ -318,7 +286,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """ThreadingMixIn's entry: on the thread that will serve, at least the first turn. Nothing is raised."""
         thread: Any = threading.current_thread()
-        thread.connection = request  # for `_report_cut`
+        thread.connection = request  # for Stopping.report
         try:
             self.on_connect(request, client_address)
         except (Exception, SystemExit):

@@ -242,7 +242,8 @@ class Errors(unittest.TestCase):
         with self.assertLogs("ownhands", "INFO") as logs:
             session = Session(Broken)
             session.send(GET)
-        self.assertTrue(session.is_over)
+            self.assertFalse(session.is_over)
+            session.send(b"")
         self.assertEqual([str(record.exc_info[1]) for record in logs.records], ["the log is full", "no end"])
 
 
@@ -272,7 +273,9 @@ class ClientsThatLeave(unittest.TestCase):
         connection = MockConnection(GET, fail_after=after)
         with self.assertLogs("ownhands", "DEBUG") as logs:
             HTTPServer(handler=Large).on_connect(connection, None)
-        self.assertEqual([record.levelname for record in logs.records], ["DEBUG"])
+        debug, access = logs.records
+        self.assertEqual((debug.levelname, access.name), ("DEBUG", "ownhands.access"))
+        self.assertRegex(access.getMessage(), rf'"GET / HTTP/1\.1" 200 {after}$')  # and so far it came
         self.assertTrue(connection.is_closed)
 
     def test_an_end_between_requests_is_not_worth_a_line(self):
@@ -287,11 +290,11 @@ class AccessLog(unittest.TestCase):
     def test_a_line_for_each_answer(self):
         with self.assertLogs("ownhands.access", "INFO") as logs:
             session = Session(Pages)
-            session.send(GET, b"GET / HTTP/1.1\r\n\r\n")
+            session.send(GET, b"\r\nGET /?\"\xff HTTP/1.1\r\n\r\n")
         good, bad = [record.getMessage() for record in logs.records]
         size = session.wire.sent.index(b"HTTP/1.1 400")
         self.assertRegex(good, rf'^192\.0\.2\.1 - - \[[^]]+\] "GET / HTTP/1\.1" 200 {size}$')
-        self.assertRegex(bad, r'^192\.0\.2\.1 - - \[[^]]+\] "-" 400 \d+$')
+        self.assertRegex(bad, r'^192\.0\.2\.1 - - \[[^]]+\] "GET /\?\\x22\\xff HTTP/1\.1" 400 \d+$')
 
     def test_nothing_where_nobody_listens(self):
         with self.assertNoLogs("ownhands.access", "WARNING"):

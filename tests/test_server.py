@@ -13,6 +13,7 @@ from nose2.tools import params
 
 from ownhands import HTTPServer, RequestHandler, Response
 from ownhands.engine import EngineThread
+from ownhands.polling import WRITE
 from ownhands.testing import MockClient, MockConnection
 
 from .engines import PATIENCE, Block, wait_for
@@ -404,5 +405,27 @@ class StopTest(ServerTest):
         client = self.connect(server, GET.replace(b"GET", b"POST").replace(
             b"\r\n\r\n", b"\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"))
         self.assertIn(b"100", self.answer(client))
-        server.stop()
+        with self.assertLogs("ownhands", "ERROR") as logs:
+            server.stop()
+        self.assertRegex(logs.output[0], r"<Quiet of .* at <Request POST / HTTP/1\.1>> was not done in 0\.01 s")
         self.assertEqual(b"", self.read(client))
+
+    def test_so_is_an_answer_that_nobody_takes(self):
+        server = self.serve(type("Large", (Quiet,), {"do_GET": lambda *_: Response(b"x" * 50_000_000)}),
+                            shutdown_timeout=0.01)
+        self.connect(server, GET)
+        wait_for(lambda: any(watch.wanted == WRITE for watch in list(server._engines[0]._list.watches.values())))
+        with self.assertLogs("ownhands", "ERROR") as logs:
+            server.stop()
+        self.assertRegex(logs.output[0], r"<Large of .* at <Request GET / HTTP/1\.1>> was not done")
+        self.assertTrue(server._was_cut)
+
+    def test_says_what_it_waits_for(self):
+        server, _, block = self.hold()
+        with mock.patch("ownhands.stopping.SAY_AFTER", 0), self.assertLogs("ownhands", "WARNING") as logs:
+            thread = threading.Thread(target=server.stop)
+            thread.start()
+            wait_for(lambda: logs.output)
+            block.end()
+            thread.join(PATIENCE)
+        self.assertEqual(logs.output, ["WARNING:ownhands:stopping: waiting at most 30 s, open connections: 1"])

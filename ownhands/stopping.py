@@ -1,0 +1,74 @@
+"""The end of serving: waits for what is going on, cuts what goes on for too long, and says what that was.
+
+Looks at engines and their threads. Refuses to know what is served.
+"""
+import logging
+import math
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from .engine import Engine, EngineThread
+
+log = logging.getLogger("ownhands")
+
+SAY_AFTER = 1.0  # seconds of waiting after which somebody at a keyboard will wonder
+TIDY_FOR = 0.5  # seconds that a handler has to notice that its connection was cut
+
+
+class Stopping:
+    """How the serving of `engines` ends. All of it is called by the thread that serves."""
+
+    def __init__(self, engines: Sequence[Engine], name: str, timeout: float, clock: Callable[[], float]) -> None:
+        """`name` is that of the handler class; `timeout` in seconds on `clock`."""
+        self.engines, self.name, self.timeout, self.clock = engines, name, timeout, clock
+        self._began = math.inf
+        self._has_said = False
+
+    def is_over(self, is_stopping: bool) -> bool:
+        """Whether all has ended. What outlives the timeout is cut."""
+        now = self.clock()
+        if is_stopping:
+            self._began = min(self._began, now)
+        if now - self._began >= self.timeout:
+            self.cut()
+        elif now - self._began >= SAY_AFTER and not self._has_said:
+            self._has_said = True
+            log.warning("stopping: waiting at most %g s, open connections: %d", self.timeout,
+                        sum(engine.connections for engine in self.engines))
+        return all(engine.has_ended for engine in self.engines)
+
+    def cut(self) -> None:
+        for engine in self.engines:
+            engine.cut()
+
+    def report(self) -> bool:
+        """Says what was cut, and ends the connections of threads that are still in a turn. Whether there was any."""
+        undone = [f"{description} was not done in {self.timeout} s and is cut"
+                  for engine in self.engines for description in engine.undone]
+        threads = [thread for thread in threading.enumerate()
+                   if isinstance(thread, EngineThread) and thread.engine in self.engines]
+        frames = sys._current_frames()
+        first_turns = {thread.ident: thread.connection for thread in threads if thread.connection is not None}
+        for ident, turner in (away for engine in self.engines for away in engine.turns_away()):
+            connection = first_turns.get(ident, getattr(turner, "connection", None))
+            if connection is None:
+                continue  # it was about to accept
+            stack = "".join(traceback.format_stack(frames[ident])) if ident in frames else ""
+            undone.append(f"{self.name} did not end in {self.timeout} s and is cut:\n{stack}")
+            with suppress(AttributeError, OSError):  # the client has gone
+                connection.shutdown(socket.SHUT_RDWR)
+        for each in undone:
+            log.error("%s", each)
+        if undone:
+            self._let_tidy(threads)
+        return bool(undone)
+
+    def _let_tidy(self, threads: list[EngineThread]) -> None:
+        """Where the process ends with serving, a handler cut in the middle has this long to clear up after itself."""
+        until = self.clock() + TIDY_FOR
+        for thread in threads:
+            thread.join(max(until - self.clock(), 0))
