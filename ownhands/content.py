@@ -16,7 +16,7 @@ log = logging.getLogger("ownhands")
 
 PIECE_SIZE = 64 << 10  # octets read from a file, or decoded, at once
 SMALL_PIECE_SIZE = 1 << 10  # octets, below which one is copied rather than kept as it came
-TURN_SIZE = 1 << 20  # octets sent before other connections have their turn
+TURN_SIZE = 256 << 10  # octets sent before other connections have their turn
 MAX_EXTENSIONS_SIZE = 64 << 10  # octets of chunk extensions in one content
 
 
@@ -230,9 +230,10 @@ class Outgoing:
         before = self.size
         try:
             while self._buffer or self._next_piece():
-                sent = connection.send(self._buffer)
-                self.size += len(self._buffer) if sent is None else sent
-                self._buffer = self._buffer[len(self._buffer) if sent is None else sent:]
+                piece = self._buffer[:TURN_SIZE]
+                sent = connection.send(piece)
+                self.size += len(piece) if sent is None else sent
+                self._buffer = self._buffer[len(piece) if sent is None else sent:]
                 if self.size - before >= TURN_SIZE:
                     return False
         except BlockingIOError:

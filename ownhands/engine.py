@@ -58,6 +58,7 @@ class Engine:
         self._turn: deque[Watch] = deque()  # the leader's turn while it runs: see _lead
         self._turn_started = 0.0
         self._arrivals: deque[Watch] = deque()  # to be watched, or watched for something else
+        self._found: list[tuple[int, int]] = []  # who was ready when last asked in between, for the next look
         self._held: Watch | None = None  # the listener, while there are too many connections
         self._turns = 0  # ready connections so far, for the monitor and for Caution
         self._wary_until = 0  # on that count
@@ -95,6 +96,11 @@ class Engine:
         """Closes whatever is between turns and ends. Threads that are in a turn end behind it."""
         self._stopping = self._cutting = True
         self._waker.wake()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more connection may be accepted: those on their way to be watched count too."""
+        return len(self._list.watches) + len(self._arrivals) <= self.max_connections
 
     @property
     def connections(self) -> int:
@@ -220,7 +226,7 @@ class Engine:
             overtaken = self._tend(now)  # first: who leads for one turn only must do it too
             if overtaken is not None or crew.has_ended:
                 return overtaken
-            events = poll(self._list.deadlines.wait(now), size)
+            events, self._found = self._found or poll(self._list.deadlines.wait(now), size), []
             if size < MAX_EVENTS:
                 size *= 4
             self._turns += len(events) or 1
@@ -334,10 +340,16 @@ class Engine:
         """Closes what is idle, and when it is to be cut whatever has no thread; when nothing is left, all ends."""
         while self._cutting and (watch := self._crew.late(math.inf)) is not None:
             self._cut_off(watch)
-        for watch in list(self._list.watches.values()):
-            if not watch.busy and watch.turner.is_idle:
+        watches = self._list.watches
+        if not self._cutting:  # what has been sent already is answered; closed unread, it would be reset
+            self._found = self._list.poller.poll(0, len(watches) + 1)
+        spoken = {fd for fd, _ in self._found}
+        for watch in list(watches.values()):
+            if watch.busy or watch.fd in spoken:
+                continue
+            if watch.turner.is_idle:
                 self._abandon(watch)
-            elif not watch.busy and self._cutting:
+            elif self._cutting:
                 self._cut_off(watch)
         with self._lock:
             is_empty = not (self._list.watches or self._arrivals or self._crew.away or self._crew.waiting)

@@ -150,7 +150,8 @@ class ExchangeHandler(Limits, ConnectionHandler):
                 return self.end_of_octets()
             self.unused += octets
             self.refuse_request(HTTPError(503, "too busy, try again later", retry_after=10))
-        except BlockingIOError:
+        except BlockingIOError:  # a handshake that goes on: it was not the client that let time pass
+            self.deadline = max(self.deadline, self.clock() + self.handshake_timeout)
             self.wants_write = getattr(self.connection, "wants_write", False)
         except OSError as error:
             self.client_has_gone(error)

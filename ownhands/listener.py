@@ -105,15 +105,18 @@ class Acceptor:
     wants_write = False
     is_idle = True
 
-    def __init__(self, server: Any, clock: Any, gives_way: Callable[[], bool] = bool) -> None:
-        """`server` is a BaseServer that says whether it `serves_in_turns`; `clock` gives seconds.
+    def __init__(self, server: Any, clock: Any, gives_way: Callable[[], bool] = bool,
+                 has_room: Callable[[], bool] = lambda: True) -> None:
+        """`server` is a BaseServer that says whether it `serves_in_turns`, and `is_stopping`; `clock` gives seconds.
 
         `gives_way` is asked before each first turn: whether another thread leads from there on, so that this one
         accepts no more. Not before accepting: the next leader would find the same connection, and one after it.
+        `has_room` says whether one more may be accepted at all.
         """
-        self.server, self.clock, self.gives_way = server, clock, gives_way
+        self.server, self.clock, self.gives_way, self.has_room = server, clock, gives_way, has_room
         self.deadline = math.inf  # while it is not, nothing is accepted
         self._over = clock()  # when its last turn was; of several at once, one
+        self._last_ones = server.request_queue_size  # to be accepted when it stops: as many as may wait then
 
     def take_turn(self) -> None:
         """Accepts for as long as other connections had their turns since the last time.
@@ -123,10 +126,13 @@ class Acceptor:
         began = self.clock()
         until = began + min(began - self._over, ACCEPT_FOR)
         accepted = 0
-        while not self.close_connection and self._accept(self.gives_way):
+        while self.has_room() and not self.close_connection and self._accept(self.gives_way):
             accepted += 1
             if accepted >= ACCEPTS_A_TURN and self.clock() >= until:
                 break
+        if self.server.is_stopping:
+            self._last_ones -= max(accepted, 1)
+            self.close_connection = self._last_ones <= 0
         self._over = self.clock()
 
     def refuse_turn(self) -> None:
@@ -136,7 +142,7 @@ class Acceptor:
         """
         if self.server.serves_in_turns:
             for _ in range(ACCEPTS_WITHOUT_TURN):
-                if not self._accept():
+                if not self.has_room() or not self._accept():
                     return
 
     def expire(self) -> None:

@@ -110,7 +110,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             host, port = map(str, self.server_address[:2])
             reason = getattr(error, "strerror", None) or error
             raise SystemExit(f"ownhands: cannot listen on {host or '*'}:{port}: {reason}") from None
-        raise_descriptor_limit(self.max_connections + self.max_threads)
+        raise_descriptor_limit(2 * self.max_connections + self.max_threads)  # a file to send, or to receive into, each
         renew = self._renew_tls if isinstance(self.tls, tuple) else None
         with handling_signals(self.stop, renew), switching_threads_after(self.switch_interval):
             if not self.is_stopping:  # `stop` was called before
@@ -194,7 +194,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         self.open()
         self._was_cut, self._listening = False, 0
         lanes = self.lane_count
-        connections = min(self.max_connections, max_descriptors() - self.max_threads)
+        descriptors = max_descriptors()
+        connections = min(self.max_connections, max(descriptors - self.max_threads, descriptors // 2))
         self._engines = [Engine(self._close_turner, max(self.max_threads // lanes, 1), max(connections // lanes, 1),
                                 self.max_wait, self.daemon_threads, self.clock,
                                 Caution(0 if self.serves_in_turns else math.inf)) for _ in range(lanes)]
@@ -222,7 +223,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """Before any engine is started, since the last one to let go of the listener closes it."""
         assert self.socket is not None
         self._listening += 1
-        engine.watch(self.socket.fileno(), Acceptor(self, self.clock, engine.give_way), is_listener=True)
+        engine.watch(self.socket.fileno(), Acceptor(self, self.clock, engine.give_way, lambda: engine.has_room),
+                     is_listener=True)
 
     @property
     def lane_count(self) -> int:

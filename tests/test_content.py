@@ -204,7 +204,7 @@ class Sent(unittest.TestCase):
 
     def test_other_connections_have_their_turn(self):
         connection = MockConnection()
-        outgoing = Outgoing(b"", iter([b"a" * TURN_SIZE, b"b"]))
+        outgoing = Outgoing(b"a" * TURN_SIZE + b"b")
         self.assertEqual((outgoing.send_some(connection), outgoing.send_some(connection)), (False, True))
         self.assertEqual(len(connection.sent), TURN_SIZE + 1)
 

@@ -2,6 +2,7 @@
 import math
 import unittest
 
+from ownhands.engine import Engine
 from ownhands.watch import Caution, Watch
 from ownhands.watchlist import LONGEST_WAIT, Deadlines
 
@@ -132,6 +133,14 @@ class ManyConnectionsTest(EngineTest):
         self.poller.ready(1000)
         self.poller.settle()
 
+    def test_those_on_their_way_to_be_watched_count(self):
+        engine = Engine(lambda turner: None, max_connections=2)
+        self.addCleanup(engine.close)
+        self.assertTrue(engine.has_room)
+        for fd in range(3):
+            engine.watch(fd, FakeTurner())
+        self.assertFalse(engine.has_room)
+
     def test_past_the_limit_new_ones_wait_in_the_backlog(self):
         self.assertEqual([], self.listener.log)
         self.assertNotIn(1000, self.poller.registered)
@@ -183,6 +192,14 @@ class StopTest(EngineTest):
         self.assertEqual(["abandon"], turner.log)
         self.assertEqual([turner], self.stage.closed)
         self.assertTrue(self.engine.has_ended)
+
+    def test_one_that_has_sent_something_has_its_turn_first(self):
+        first, second = self.stage.add(1000), self.stage.add(1001)
+        first.steps.append(lambda: (self.poller.ready(1001), self.engine.stop()))
+        self.poller.settle()
+        self.poller.ready(1000)
+        self.stage.join()
+        self.assertEqual((["turn", "abandon"], ["turn", "abandon"]), (first.log, second.log))
 
     def test_one_that_is_owed_an_answer_is_waited_for(self):
         turner = self.stage.add(1000)

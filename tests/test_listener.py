@@ -13,6 +13,8 @@ from ownhands.listener import ACCEPTS_A_TURN, PAUSE, Acceptor, bind, describe_ur
 
 class FakeServer:
     serves_in_turns = True
+    is_stopping = False
+    request_queue_size = 5
 
     def __init__(self, *outcomes):
         self.outcomes = list(outcomes)
@@ -90,6 +92,24 @@ class AcceptorTest(unittest.TestCase):
         self.server.outcomes.append("a")
         self.acceptor.take_turn()
         self.assertEqual([], self.server.log)
+
+    def test_without_room_it_accepts_none(self):
+        self.accept()
+        self.acceptor.has_room = lambda: False
+        self.server.outcomes.append("a")
+        self.acceptor.take_turn()
+        self.acceptor.refuse_turn()
+        self.assertEqual([], self.server.log)
+
+    def test_at_the_end_it_accepts_no_more_than_may_have_waited(self):
+        self.accept()
+        self.server.is_stopping = True
+        self.server.outcomes = list("abcdefghijkl")
+        for turn in range(1, 3):
+            self.assertFalse(self.acceptor.close_connection)
+            self.acceptor.take_turn()
+            self.assertEqual(4 * turn, len(self.server.log))
+        self.assertTrue(self.acceptor.close_connection)
 
     def test_with_no_thread_free_it_accepts_for_handlers_that_can_wait(self):
         self.accept()

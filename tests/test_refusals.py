@@ -183,9 +183,11 @@ class Busy(unittest.TestCase):
         self.assertEqual((session.wire.sent, session.is_over), (b"", True))
 
     def test_nothing_has_come_after_all(self):
-        session = Session(Echo)
+        session = Session(Echo, head_timeout=10)
+        session.clock.now += 10
         session.handler.refuse_turn()
         self.assertFalse(session.is_over)
+        self.assertEqual(session.handler.deadline, session.clock.now + 10)  # the time in line was not the client's
 
     def test_an_answer_on_its_way_goes_on(self):
         session = Session(Echo, room=10)

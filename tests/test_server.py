@@ -304,6 +304,14 @@ class LanesTest(unittest.TestCase):
         self.assertIsNone(server.socket)
 
 
+class DescriptorsTest(ServerTest):
+    @params((32, 16), (1000, 936), (100_000, 10_000))
+    def test_there_are_connections_for_however_few(self, descriptors, connections):
+        with mock.patch("ownhands.server.max_descriptors", return_value=descriptors):
+            server = self.serve()
+        self.assertEqual(connections, server._engines[0].max_connections)
+
+
 class StopTest(ServerTest):
     def test_with(self):
         with HTTPServer("127.0.0.1", 0, Quiet) as server:
