@@ -13,6 +13,7 @@ import threading
 import webbrowser
 from importlib import import_module
 from pathlib import Path
+from socketserver import BaseRequestHandler
 from typing import Any, NoReturn
 
 from .accesslog import FORMATS
@@ -222,7 +223,10 @@ def choose_handler(parser: argparse.ArgumentParser, options: argparse.Namespace,
             parser.error("--upload is for folders: subclass UploadHandler")
         if what is not None:
             knobs["root"] = what
-        return find_object(parser, options.handler, "handler class"), options.handler
+        found = find_object(parser, options.handler, "handler class")
+        if not isinstance(found, type) or not issubclass(found, BaseRequestHandler):
+            parser.error(f"{options.handler} is no handler class")
+        return found, options.handler
     if what is not None and _APPLICATION.fullmatch(what) and not Path(what).exists():
         return find_application(parser, what), what
     folder = Path(what or ".")
@@ -258,9 +262,12 @@ def find_application(parser: argparse.ArgumentParser, text: str) -> Any:
     from .wsgi import load_handler  # costs those nothing who share a folder
     look_here()
     try:
-        return load_handler(text)
+        handler = load_handler(text)
     except ValueError as error:
         parser.error(str(error))
+    if isinstance(handler.application, type) and issubclass(handler.application, BaseRequestHandler):
+        parser.error(f"{text} is a handler class: give --handler {text}")
+    return handler
 
 
 def look_here() -> None:

@@ -5,8 +5,12 @@ Refuses to know HTTP, who polls, and which thread lends itself for a turn.
 import logging
 import math
 import selectors
+import socket
+import struct
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from socketserver import BaseRequestHandler
 from typing import Any
 
@@ -14,6 +18,7 @@ from .pace import FIRST_LOOK, unacknowledged
 
 log = logging.getLogger("ownhands")
 
+LINGER_NOT = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # a struct linger: what is unsent is dropped
 # Of those a system has, one that waits without a descriptor of its own: there may be none left.
 WAIT_SELECTOR = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
@@ -103,6 +108,12 @@ def receive(connection: Any, size: int, deadline: float, clock: Callable[[], flo
                 return None
 
 
+def reset_on_close(connection: Any) -> None:
+    """Has the connection end in a reset, which no client takes for the end of a content."""
+    with suppress(AttributeError, OSError):  # a test's; or the client has gone
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+
+
 def wait_until_taken(connection: Any, timeout: float) -> bool:
     """Waits on the calling thread until the connection can be written; False if in `timeout` s nothing was taken."""
     if wait_until_ready(connection, True, timeout * FIRST_LOOK):
@@ -117,7 +128,12 @@ def wait_until_taken(connection: Any, timeout: float) -> bool:
 
 
 def wait_until_ready(connection: Any, for_writing: bool, timeout: float) -> bool:
-    """Waits on the calling thread until the connection can be read or written, for at most `timeout` seconds."""
+    """Waits on the calling thread until the connection can be read or written, for at most `timeout` seconds.
+
+    One without a descriptor, as in a test, will never be ready: at once, False.
+    """
+    if not hasattr(connection, "fileno"):
+        return False
     with WAIT_SELECTOR() as selector:
         selector.register(connection, selectors.EVENT_WRITE if for_writing else selectors.EVENT_READ)
         return bool(selector.select(None if timeout == math.inf else max(timeout, 0)))

@@ -210,6 +210,8 @@ class Outgoing:
     The next piece is asked for only when the last one is out, so memory is bounded by one piece.
     """
 
+    until_close = False  # whether the end of the connection is the only end of the content (RFC 9112 6.3)
+
     def __init__(self, octets: bytes, pieces: Iterator[bytes] | None = None, close: Callable[[], None] | None = None,
                  size: int = 0) -> None:
         self.size = size  # octets sent

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .connection import ConnectionHandler, log, receive
+from .connection import ConnectionHandler, log, receive, reset_on_close
 from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder, Outgoing
 from .fields import FieldArgument, Fields
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
@@ -27,6 +27,7 @@ from .parser import (
 
 SPECIAL = frozenset(["HEAD", "CONNECT"])  # methods whose answers are framed in their own way
 access_log = logging.getLogger("ownhands.access")
+KEPT_HEAD_SIZE = 4 << 10  # octets of a head that are kept, for the next one may be the same
 REFUSED_SIZE = 256  # octets of a refused line that are logged
 LAST_RESORT = Response("500 Internal Server Error\n", 500)  # where on_error fails too
 
@@ -46,7 +47,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
         self.clock = self.server.clock
         self.unused = b""  # octets not used yet
         self.request_count = 0
-        self.last_head: RequestHead | None = None  # of the last request
+        self.last_head: RequestHead | None = None  # of the last request, unless it was long
         self.exchange: Request | None = None  # the request to which an answer is owed
         self.gathering: Gathering | None = None  # its content
         self.content_stream: ContentStream | None = None  # its content, where the handler reads it as it comes
@@ -160,6 +161,8 @@ class ExchangeHandler(Limits, ConnectionHandler):
         """Releases what an exchange has held. Called once, also after an error."""
         if self.outgoing is not None and self.answer_begun is not None and self.logs_exchanges:
             self.note_exchange(self.exchange, self.answer_begun, self.outgoing.size)  # an answer that was cut
+        if self.outgoing is not None and self.outgoing.until_close:
+            reset_on_close(self.connection)  # or it would look whole
         for held in (self.outgoing, self.gathering, self.exchange):
             if held is not None:
                 held.close()
@@ -178,7 +181,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
             return False
         self.unused = self.unused[head.end:]
         self.request_count += 1
-        self.last_head = head
+        self.last_head = head if head.end <= KEPT_HEAD_SIZE else None
         self.exchange = request = Request(head, self.client_address, self.connection)
         if head.control.has_content:
             self.begin_content(request, head.control)
@@ -210,7 +213,10 @@ class ExchangeHandler(Limits, ConnectionHandler):
         self.content_pace = Pace(self.clock(), 0, self.content_timeout, self.min_rate, self.rate_grace)
         if refusal is not None:
             self.unread = decoder
-            self.drop_content(decoder)
+            try:
+                self.drop_content(decoder)
+            except ProtocolError:
+                self.was_refused = True  # twice; the first time it was told why
             self.send_answer(request, refusal)
         elif self.stream_limit is not None:
             self.content_stream, self.unused = ContentStream(decoder, self.unused, self.receive_content, limit), b""
@@ -277,7 +283,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
         """What `on_head` says: None to go on, or the answer that refuses."""
         try:
             refusal = self.on_head(request)
-            return None if refusal is None else as_response(refusal)
+            return None if refusal is None else as_response(refusal).for_request(request)
         except (Exception, SystemExit) as error:
             return self.error_response(request, error)
 
@@ -305,7 +311,7 @@ class ExchangeHandler(Limits, ConnectionHandler):
         persistent = control.persistent and not self.server.is_stopping and self.request_count != self.max_requests
         if (type(content) is bytes and response.fields.is_plain and request.method not in SPECIAL
                 and not self.informational and response.status not in NO_CONTENT
-                and len(content) <= SMALL_SIZE and self.unread is None):
+                and len(content) <= SMALL_SIZE and self.unread is None and not self.close_connection):
             self.persistent = persistent
             octets = encode_small(response, (b"" if control.minor != b"0" else KEEP_ALIVE) if persistent else CLOSE)
             self.send_whole(response, octets)
@@ -439,11 +445,11 @@ class ExchangeHandler(Limits, ConnectionHandler):
             raise ValueError(f"an informational response has a status from 100 to 199, and not 101: {status}")
         if self.outgoing is not None:
             raise RuntimeError("the answer has begun, nothing can be sent before it any more")
-        if self.last_head is None or self.last_head.control.minor == b"0":
+        if self.exchange is None or self.exchange.head.control.minor == b"0":
             return
         self.informational += encode_status_line(status) + Fields.from_keywords(fields).octets + b"\r\n"
         try:
             sent = self.connection.send(self.informational)
-        except BlockingIOError:
-            return  # it goes out before the answer
+        except OSError:
+            return  # it goes out before the answer, if the client is still there
         self.informational = self.informational[len(self.informational) if sent is None else sent:]

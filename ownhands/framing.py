@@ -89,7 +89,9 @@ def _frame(response: Response, method: str, is_10: bool, persistent: bool, conne
         persistent = False  # RFC 9112 6.3, 8: the end of the connection is the end of the content
     framing = (_length_line(length) if length is not None else b"" if is_10 else b"Transfer-Encoding: chunked\r\n")
     head = _encode_head(response, framing, is_10, persistent)
-    return _outgoing(head, response.content, length, is_10, connection), persistent
+    outgoing = _outgoing(head, response.content, length, is_10, connection)
+    outgoing.until_close = length is None and is_10
+    return outgoing, persistent
 
 
 def _length_line(length: int) -> bytes:
@@ -149,7 +151,9 @@ def _length_of(content: Any) -> int | None:
     if descriptor is None:
         return _seek_length(content)
     status = os.fstat(descriptor)
-    return max(status.st_size - content.tell(), 0) if stat.S_ISREG(status.st_mode) else None
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:  # a file in /proc has no size, and yet octets
+        return None
+    return max(status.st_size - int(content.tell()), 0)
 
 
 def _descriptor(file: Any) -> int | None:
@@ -164,9 +168,10 @@ def _seek_length(file: Any) -> int | None:
         here = file.tell()
         end = file.seek(0, os.SEEK_END)
         file.seek(here)
-    except (AttributeError, OSError, ValueError):
+        length: int = end - here
+        return max(length, 0)
+    except (AttributeError, OSError, TypeError, ValueError):  # TypeError: before 3.13 mmap does not say where it is
         return None
-    return max(int(end - here), 0)
 
 
 def _declared_length(fields: Fields) -> int | None:

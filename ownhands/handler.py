@@ -39,7 +39,7 @@ class RequestHandler(ExchangeHandler):
         HEAD is asked of do_GET, and its content left out. A method of RFC 9110 that the class does not define is
         answered with 405, any other with 501, OPTIONS with what there is. A class without any `do_` says hello.
         """
-        method = getattr(self, DO.get(request.method) or "do_" + request.method, None)
+        method = getattr(self, DO.get(request.method) or _name_of(request.method), None)
         if method is None:
             method = self._other_method(request)
         return method(request)  # type: ignore[no-any-return]
@@ -71,7 +71,7 @@ class RequestHandler(ExchangeHandler):
     @classmethod
     def allowed_methods(cls) -> list[str]:
         """The methods that the class defines, and HEAD and OPTIONS where they follow from them."""
-        found = {name.removeprefix("do_") for name in dir(cls) if name.startswith("do_")}
+        found = {name.removeprefix("do_") for name in dir(cls) if name == _name_of(name.removeprefix("do_"))}
         if "GET" in found:
             found.add("HEAD")
         return sorted(found | {"OPTIONS"}) if found else []
@@ -88,6 +88,11 @@ class RequestHandler(ExchangeHandler):
         if request.method in KNOWN_METHODS:
             raise HTTPError(405, f"{request.method} is not for this resource", allow=", ".join(allowed))
         raise HTTPError(501, "the method is not known here")
+
+
+def _name_of(method: str) -> str:
+    """Of what answers a method of the user's own: in capitals, as all are, so that no helper is taken for one."""
+    return "do_" + method if method.isupper() else ""
 
 
 def say_hello(request: Request) -> Response:

@@ -113,7 +113,9 @@ class Request:
         """Authority, path as it was sent, and query without its question mark."""
         if self._split is None:
             authority, target = (self.head.control.host or b"").decode("ascii"), self.target
-            if not target.startswith("/") and (absolute := split_absolute_form(target)) is not None:
+            if self.method == "CONNECT":
+                authority, target = target, ""  # RFC 9110 7.1
+            elif not target.startswith("/") and (absolute := split_absolute_form(target)) is not None:
                 authority, target = absolute  # RFC 9112 3.2.2: it wins over Host
             path, _, query = target.partition("?")
             self._split = authority, path, query

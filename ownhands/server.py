@@ -23,6 +23,13 @@ from .watch import Caution
 
 THREADS_A_LANE = 8  # fewer would all be held by a few slow handlers, and the lane's connections wait for them
 
+NOT_HERE = {  # what socketserver has as class attributes, and to be said where one of them is given
+    "timeout": "idle_timeout, head_timeout and their like bound what a client may take",
+    "address_family": "the host decides",
+    "socket_type": "connections are streams",
+    "allow_reuse_port": "bind a socket of your own, and set it as `socket`",
+}
+
 
 class HTTPServer(ThreadingMixIn, TCPServer):
     """Serves connections with `handler`: a RequestHandler, or any class that socketserver takes.
@@ -46,9 +53,15 @@ class HTTPServer(ThreadingMixIn, TCPServer):
 
     def __init__(self, host: str = "", port: int = 8000, handler: Any = RequestHandler, **knobs: Any) -> None:
         """Raises TypeError for a keyword that is no knob, OSError for certificate files that cannot be used."""
+        if not isinstance(host, str):
+            raise TypeError("host and port are two arguments: HTTPServer('127.0.0.1', 8000, Handler)")
+        if not callable(handler):
+            raise TypeError(f"handler is a class, or what makes a handler, not {handler!r}")
         for_handler = {}
         for name, value in knobs.items():
             on_server, on_handler = is_knob(type(self), name), is_knob(handler_class(handler), name)
+            if name in NOT_HERE and not on_handler:
+                raise TypeError(f"{name} has no meaning here: {NOT_HERE[name]}")
             if not on_server and not on_handler:
                 raise TypeError(f"{name!r} is no knob of {type(self).__name__} or of its handler")
             if on_server:

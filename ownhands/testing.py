@@ -21,6 +21,8 @@ class MockConnection:
 
     def __init__(self, data: bytes | Iterable[bytes | BaseException] = b"", max_send: int = WHOLE,
                  fail_after: int = WHOLE, failure: BaseException | None = None) -> None:
+        if isinstance(data, str):
+            raise TypeError("data is bytes, or an iterable of them, not str")
         self._pieces = [data] if isinstance(data, bytes) else list(data)
         self.max_send, self.fail_after = max_send, fail_after
         self.failure = BrokenPipeError("the client has gone") if failure is None else failure

@@ -21,10 +21,12 @@ CertificateFiles = tuple[str | Path, str | Path]  # the certificate with its cha
 def make_context(tls: ssl.SSLContext | CertificateFiles) -> ssl.SSLContext:
     """A context as given, or the standard library's best for a server with these files.
 
-    Raises OSError (ssl.SSLError among them) for files that cannot be used.
+    Raises OSError (ssl.SSLError among them) for files that cannot be used, TypeError for what is none of these.
     """
     if isinstance(tls, ssl.SSLContext):
         return tls
+    if not isinstance(tls, (tuple, list)) or len(tls) != 2:
+        raise TypeError("tls is an ssl.SSLContext, or two files: (certificate, key)")
     certificate, key = tls
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
@@ -56,6 +58,7 @@ class TLSConnection:
         self._socket = connection
         self.wants_write = False
         self.is_plain = False  # whether the client speaks HTTP where TLS is expected
+        self.is_cut = False  # whether the end is to be none that was meant
 
     def recv(self, size: int, /) -> bytes:
         """Octets that have come, all that were decrypted: a poll would not show them. Raises ProtocolError(400)."""
@@ -87,6 +90,11 @@ class TLSConnection:
                 raise ProtocolError(400, "this port speaks https") from None
             raise ConnectionError(f"TLS: {error.reason or error}") from None
 
+    def setsockopt(self, level: int, name: int, value: Any, /) -> None:
+        """As of a socket; with SO_LINGER there is no close_notify, by which what was cut would look whole."""
+        self.is_cut = self.is_cut or (level, name) == (socket.SOL_SOCKET, socket.SO_LINGER)
+        self._socket.setsockopt(level, name, value)
+
     def shutdown(self, how: int, /) -> None:
         """Says that nothing more will be sent, in TLS (close_notify) and below it; then octets are only dropped."""
         self._say_goodbye()
@@ -97,7 +105,7 @@ class TLSConnection:
         self._socket.close()
 
     def _say_goodbye(self) -> None:
-        if self.is_plain:
+        if self.is_plain or self.is_cut:
             return
         try:
             self._socket.unwrap()

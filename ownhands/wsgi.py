@@ -241,6 +241,7 @@ class WSGIHandler(RequestHandler):
                       else in_chunks(content) if response.is_chunked else as_given(content))
             first = b"" if response.was_written else next(pieces, b"")  # the next may fail, this one is here
             outgoing = Outgoing(octets + first, pieces, response.close)
+            outgoing.until_close = response.length is None and not response.is_chunked
         self.begin_sending(response, outgoing)
 
     def cut_short(self, request: Request, failure: BaseException) -> None:

@@ -2,6 +2,7 @@
 import bz2
 import gzip
 import io
+import mmap
 import os
 import tempfile
 import unittest
@@ -206,6 +207,17 @@ class Files(unittest.TestCase):
         with opener(self.path, "wb") as file:
             file.write(b"a" * 1000)
         self.assertEqual(sent(Response(opener(self.path))), ([length(1000)], b"a" * 1000, True))
+
+    def test_a_map_of_a_file(self):
+        with tempfile.TemporaryFile() as file:
+            file.write(b"mapped")
+            file.flush()
+            self.assertEqual(sent(Response(mmap.mmap(file.fileno(), 0)))[1].strip(b"0123456789\r\n"), b"mapped")
+
+    @unittest.skipUnless(Path("/proc/self/status").exists(), "no such files here")
+    def test_a_file_that_tells_no_size(self):
+        with Path("/proc/self/status").open("rb") as file:
+            self.assertIn(b"Threads", sent(Response(file))[1])
 
     def test_a_temporary_file(self):
         file = tempfile.NamedTemporaryFile()  # noqa: SIM115  closed once sent

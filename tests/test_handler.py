@@ -58,6 +58,14 @@ class Dispatch(unittest.TestCase):
         self.assertEqual(answer_of(Own, "HEAD").fields["ETag"], '"head"')
         self.assertEqual(answer_of(Own, "OPTIONS").content, b"what you like")
 
+    def test_no_helper_is_taken_for_a_method(self):
+        class Helped(Pages):
+            def do_work(self):
+                raise AssertionError
+
+        reply = answer_of(Helped, "work")
+        self.assertEqual((reply.status, answer_of(Helped, "OPTIONS").fields["Allow"]), (501, "GET, HEAD, OPTIONS, POST"))
+
     def test_no_head_without_get(self):
         class PostOnly(RequestHandler):
             def do_POST(self, request):
@@ -119,6 +127,19 @@ class Answers(unittest.TestCase):
             self.assertEqual(answer_of(Wrong).status, 500)
         self.assertEqual(len(logs.records), 1)
         self.assertIs(logs.records[0].exc_info[0], TypeError)
+
+
+    @params(b"small", b"large" * 100_000, iter([b"made"]))
+    def test_a_handler_may_end_the_connection(self, content):
+        class Last(RequestHandler):
+            def do_GET(self, request):
+                self.close_connection = True
+                return Response(content)
+
+        session = Session(Last)
+        session.send(GET + GET)
+        reply, = session.replies()
+        self.assertEqual((reply.fields["Connection"], session.wire.is_shut_down), ("close", True))
 
 
 class Failing(RequestHandler):
@@ -277,6 +298,16 @@ class ClientsThatLeave(unittest.TestCase):
         self.assertEqual((debug.levelname, access.name), ("DEBUG", "ownhands.access"))
         self.assertRegex(access.getMessage(), rf'"GET / HTTP/1\.1" 200 {after}$')  # and so far it came
         self.assertTrue(connection.is_closed)
+
+    def test_before_the_answer(self):
+        class Hinting(RequestHandler):
+            def do_GET(self, request):
+                self.send_informational(103)
+                return "x"
+
+        with self.assertLogs("ownhands", "DEBUG") as logs:
+            HTTPServer(handler=Hinting).on_connect(MockConnection(GET, fail_after=0), None)
+        self.assertNotIn("ERROR", [record.levelname for record in logs.records])
 
     def test_an_end_between_requests_is_not_worth_a_line(self):
         connection = MockConnection(GET)

@@ -118,6 +118,8 @@ class OptionTest(CommandTest):
         (["--handler", "typed"], "'typed' is no handler class: give MODULE:NAME"),
         (["--handler", "typed:Nothing"], "typed has no Nothing"),
         (["--handler", "nothing_there:Pages"], "there is no module nothing_there"),
+        (["--handler", "typed:app"], "typed:app is no handler class"),
+        (["typed:Pages"], "typed:Pages is a handler class: give --handler typed:Pages"),
         (["--handler", "typed:Files", "--upload"], "--upload is for folders: subclass UploadHandler"),
         (["--handler", "typed:Pages", "--spa"],
          "what was asked for does not go with this handler: 'spa' is no knob of Program or of its handler"),

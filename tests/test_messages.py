@@ -97,7 +97,8 @@ class Targets(unittest.TestCase):
         self.assertEqual((made.path, made.url), ("*", "http://a.example:80"))
 
     def test_authority(self):
-        self.assertEqual(request("b.example:443", method="CONNECT").path, "b.example:443")
+        made = request("b.example:443", method="CONNECT")
+        self.assertEqual((made.host, made.path), ("b.example:443", ""))
 
     @params((None, "1.0"), ("", "1.1"))
     def test_no_host(self, host, version):

@@ -203,6 +203,34 @@ class Busy(unittest.TestCase):
         self.assertEqual(statuses(session.replies()), [503])
 
 
+class RefusedHeads(unittest.TestCase):
+    """What on_head answers, where content is on its way."""
+
+    @params(b"", HELLO, b"5\r\nhel", b"no chunk\r\n")
+    def test_whatever_comes_behind_it(self, body):
+        session = Session(Echo)
+        session.send(post(CHUNKED, target=b"/refused/403", body=body))
+        self.assertEqual(statuses(session.replies()), [403])
+
+    def test_a_file_in_ranges(self):
+        class Early(RequestHandler):
+            def on_head(self, request):
+                return Response.file(__file__)
+
+        session = Session(Early)
+        session.send(get(b"Range: bytes=0-2"))
+        self.assertEqual([(reply.status, reply.content) for reply in session.replies()], [(206, b'"""')])
+
+
+class LongHeads(unittest.TestCase):
+    def test_are_not_kept(self):
+        session = Session(Echo)
+        for count in (b"1", b"2"):
+            session.send(get(b"X: " + b"x" * 10_000))
+            self.assertIsNone(session.handler.last_head)
+            self.assertEqual(session.replies()[-1].content, count)
+
+
 class Informational(unittest.TestCase):
     class Hinting(RequestHandler):
         def do_GET(self, request):

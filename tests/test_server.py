@@ -103,6 +103,16 @@ class KnobTest(unittest.TestCase):
         with self.assertRaises(TypeError):
             HTTPServer(handler=Quiet, **{name: 1})
 
+    @params("timeout", "address_family", "socket_type", "allow_reuse_port")
+    def test_what_means_nothing_here_is_an_error_too(self, name):
+        with self.assertRaisesRegex(TypeError, "no meaning here"):
+            HTTPServer(handler=Quiet, **{name: 1})
+
+    @params((("127.0.0.1", 0), Quiet), ("", 0, None), ("", 0, "Quiet"))
+    def test_arguments_of_another_kind_are_an_error(self, *arguments):
+        with self.assertRaises(TypeError):
+            HTTPServer(*arguments)
+
     def test_making_a_server_opens_nothing(self):
         threads = threading.active_count()
         with mock.patch.object(socket, "socket", side_effect=AssertionError):

@@ -207,6 +207,11 @@ class RequestPace(unittest.TestCase):
         self.assertEqual(statuses(session.replies()), [200])
         self.assertEqual(asked, [5])
 
+    def test_what_a_mock_never_sends_comes_too_slowly(self):
+        connection = MockConnection([post(b"Content-Length: 5"), BlockingIOError()])
+        HTTPServer(handler=Reading).on_connect(connection, None)
+        self.assertEqual(statuses(parse_replies(connection.sent)), [408])
+
     def test_it_is_asked_for_once_more_in_vain(self):
         session, _ = self.post([], target=b"/stubborn")
         reply, = session.replies()
@@ -233,6 +238,16 @@ class Iterables(unittest.TestCase):
             self.assertEqual((reply.content, reply.fields["Connection"]), (b"onetwo", "close"))
             self.assertNotIn("Transfer-Encoding", reply.fields)
             self.assertEqual(source.closed, 1)
+
+    @params((b"1.0", {}, ValueError(), True), (b"1.0", {}, b"two", False), (b"1.1", {}, ValueError(), False),
+            (b"1.0", {"content_length": 6}, ValueError(), False))
+    def test_no_client_takes_what_was_cut_for_the_whole(self, version, fields, second, is_reset):
+        options = []
+        with self.assertLogs("ownhands", "INFO"):  # the error, or the access
+            session = Session(answering(Source(b"one", second), **fields))
+            session.wire.setsockopt = lambda *arguments: options.append(arguments[:2])
+            session.send(b"GET / HTTP/%b\r\nHost: a\r\n\r\n" % version)
+        self.assertEqual(options, [(socket.SOL_SOCKET, socket.SO_LINGER)] * is_reset)
 
     @params(b"1.0", b"1.1")
     def test_with_its_length(self, version):

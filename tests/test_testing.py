@@ -43,6 +43,10 @@ class Connection(unittest.TestCase):
         connection = MockConnection(max_send=2)
         self.assertEqual((connection.send(b"abc"), connection.send(b"c"), connection.sent), (2, 1, b"abc"))
 
+    def test_takes_no_text(self):
+        with self.assertRaises(TypeError):
+            MockConnection("GET / HTTP/1.1")
+
     @params((None, BrokenPipeError), (ConnectionResetError(), ConnectionResetError))
     def test_send_fails(self, failure, kind):
         connection = MockConnection(fail_after=2, failure=failure)

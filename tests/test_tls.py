@@ -178,6 +178,22 @@ class TestHandshake(TLSTest):
         self.assertEqual({record.levelno for record in logs.records}, {logging.DEBUG})
 
 
+class TestCut(TLSTest):
+    def test_what_was_cut_does_not_look_whole(self):
+        class Failing(RequestHandler):
+            def do_GET(self, request):
+                def pieces():
+                    yield b"one"
+                    raise ValueError
+                return Response(pieces())
+
+        with self.serving(Failing) as server, self.assertLogs("ownhands", "ERROR"):
+            client = self.connect(server)
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            with self.assertRaises(OSError):
+                read_all(client)
+
+
 class TestCertificates(TLSTest):
     def serial(self, server):
         return self.connect(server).getpeercert()["serialNumber"]
@@ -196,6 +212,11 @@ class TestCertificates(TLSTest):
             with self.assertRaises(ssl.SSLError):
                 server.reload_tls()
             self.assertEqual(self.serial(server), before)
+
+    @params("cert.pem", ("cert.pem",), 5)
+    def test_what_is_no_pair_of_files_is_an_error(self, tls):
+        with self.assertRaises(TypeError):
+            HTTPServer(tls=tls)
 
     def test_missing_files_are_told_at_once(self):
         with self.assertRaises(OSError):
