@@ -29,6 +29,7 @@ STOCK_CLOSING = (socketserver.TCPServer.shutdown_request, socketserver.TCPServer
 class LaneOfOne(Engine):
     """An engine whose one thread is the caller's of `run`. What ends the program ends it, and is kept in `raised`."""
 
+    survives = ()
     raised: BaseException | None = None
 
     def run(self) -> None:

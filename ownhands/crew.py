@@ -71,9 +71,11 @@ class Crew:
                     log.warning("cannot start a thread: %s", error)
                 self._is_short = True  # the monitor tries again
 
-    def follow(self, take: Callable[[Watch], None]) -> bool:
-        """Takes turns that wait for a thread, then waits to lead: True; False if unused for too long, or at the end."""
-        leads = False
+    def follow(self, take: Callable[[Watch], None], leads: bool = False) -> bool:
+        """Takes turns that wait for a thread, then waits to lead: True; False if unused for too long, or at the end.
+
+        `leads` is for a new thread, which is to lead as soon as no turn waits.
+        """
         while True:
             with self.lock:
                 if self.has_ended:
@@ -133,6 +135,11 @@ class Crew:
             watch = self.waiting.popleft()[1]
             watch.busy = False
             return watch
+
+    def turn_of(self, ident: int) -> Watch | None:
+        """What the thread is at, which does not lead."""
+        with self.lock:
+            return next((watch for each, watch in self.away if each == ident), None)
 
     def turns_away(self) -> list[tuple[int, Turner | None]]:
         """What the threads that do not lead are at, with the thread's ident. From any thread."""

@@ -5,6 +5,7 @@ Knows turns and deadlines. Refuses to know what a turn does: no method, no field
 import logging
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -20,6 +21,7 @@ log = logging.getLogger("ownhands")
 OVERTAKE_AFTER = 0.002  # seconds that a turn may take before another thread leads
 OVERTAKE_EARLY = 0.0003  # the same, while slow turns are about
 QUICK_TURN = 0.0003  # seconds; a longer turn makes its connection suspect, and maybe its class
+PAUSE = 0.1  # seconds, after a failure that was nobody's turn
 MAX_EVENTS = 256  # taken from one poll; a power of 4
 
 
@@ -39,6 +41,8 @@ class Engine:
     guards. Everything else is the leader's; who leads next starts or wakes after the last one has let go, behind that
     lock. While no thread can lead, the monitor stands in for a moment now and then.
     """
+
+    survives: tuple[type[BaseException], ...] = (Exception, SystemExit)  # by leading again
 
     def __init__(self, close: Callable[[Any], None], max_threads: int = 64, max_connections: int = 10_000,
                  max_wait: float = 10.0, daemon: bool = True, clock: Callable[[], float] = monotonic,
@@ -98,6 +102,10 @@ class Engine:
         self._waker.wake()
 
     @property
+    def is_cautious(self) -> bool:
+        """Whether turns of the handler class are not trusted to be quick now."""
+        return self._caution.turns > 0
+
     def has_room(self) -> bool:
         """Whether one more connection may be accepted: those on their way to be watched count too."""
         return len(self._list.watches) + len(self._arrivals) <= self.max_connections
@@ -131,10 +139,10 @@ class Engine:
 
     def _run(self) -> None:
         """A thread's life: it leads, loses leadership to another in a long turn, ends the turn, follows, leads."""
-        leads = True
+        leads = self._crew.follow(self._take_waiting, leads=True)
         while leads:
             self._leader_ident = threading.get_ident()
-            watch = self._lead()
+            watch = self._lead_on()
             if watch is None:
                 break
             self._end_turn(watch)
@@ -143,6 +151,18 @@ class Engine:
         self._notify()
         if self._closes_itself and not left:
             self.close()
+
+    def _lead_on(self) -> Watch | None:
+        """Leads, whatever happens besides the turns: without a leader the server would be deaf."""
+        while True:
+            try:
+                return self._lead()
+            except self.survives:
+                log.exception("the engine has failed, and goes on")
+                if threading.get_ident() != self._leader_ident:
+                    return self._crew.turn_of(threading.get_ident())
+                self._turn.clear()
+                time.sleep(PAUSE)  # the reason, such as want of memory, may pass
 
     def _take_waiting(self, watch: Watch) -> None:
         """A turn that has waited for this thread."""
@@ -162,13 +182,13 @@ class Engine:
         return watch
 
     def give_way(self) -> bool:
-        """For a listener, before each first turn: lets another thread lead if it is not trusted to be quick."""
+        """For a listener, before each first turn: lets another thread lead if that lasts as long as the connection."""
         ident = threading.get_ident()
         with self._lock:
             if ident != self._leader_ident:
                 return False
             self._turn_started = self.clock()  # each of several in the listener's turn is judged by itself
-            if not self._turn or not self._turn[-1].caution.turns > 0:
+            if not self._turn or self._turn[-1].caution.turns < math.inf:
                 return False
             watch = self._turn.pop()
             self._let_go(watch, ident)
@@ -277,9 +297,11 @@ class Engine:
             self._admit(held)
         turn = self._turn
         while (watch := self._next_due(now)) is not None:
+            if self._is_spared(watch):
+                continue
             self._turn_started = self.clock()
             turn.append(watch)
-            self._take(watch.turner.expire, watch)
+            self._take(lambda turner=watch.turner: self._expire(turner, now), watch)  # type: ignore[misc]
             try:
                 turn.pop()
             except IndexError:
@@ -288,6 +310,19 @@ class Engine:
         if self._stopping:
             self._wind_down()
         return None
+
+    def _is_spared(self, watch: Watch) -> bool:
+        """Whether it is ready, and so was in time, but not looked at: the process had no time. Once for a deadline."""
+        if watch.spared == watch.turner.deadline:
+            return False
+        watch.spared = watch.turner.deadline
+        self._found = self._found or self._list.poller.poll(0, len(self._list.watches) + 1)
+        return any(fd == watch.fd for fd, _ in self._found)  # its turn, which is next, enters the deadline again
+
+    def _expire(self, turner: Turner, now: float) -> None:
+        turner.expire()
+        if turner.deadline <= now and not turner.close_connection:
+            raise RuntimeError("expire() has left a deadline that has passed")
 
     def _admit(self, watch: Watch) -> None:
         """Registers what a connection waits for, and its deadline; closes one that cannot be watched."""
@@ -309,7 +344,10 @@ class Engine:
             self._list.remove(watch)
             turner, watch.turner = watch.turner, None  # an entry among the deadlines may keep the watch for a while
         if turner is not None:
-            self._close(turner)
+            try:
+                self._close(turner)
+            except Exception:
+                log.exception("closing %s has failed", type(turner).__name__)
 
     def _set_aside(self, fd: int, watch: Watch | None) -> None:
         """Ready, but not for a turn now: the waker, a number out of date, a turn elsewhere, too many connections."""
@@ -358,7 +396,10 @@ class Engine:
             self._abandon(self._arrivals.popleft())
 
     def _cut_off(self, watch: Watch) -> None:
-        self.undone.append(repr(watch.turner))
+        try:
+            self.undone.append(repr(watch.turner))
+        except Exception:  # a repr of the user's own
+            self.undone.append(type(watch.turner).__name__)
         self._abandon(watch)
 
     def _notify(self) -> None:
@@ -381,7 +422,8 @@ class Engine:
     @property
     def patience(self) -> float:
         """Seconds that a turn may take now before another thread leads."""
-        return OVERTAKE_EARLY if self._turns < self._wary_until else OVERTAKE_AFTER
+        is_wary = self._turns < self._wary_until and self._crew.has_leader
+        return OVERTAKE_EARLY if is_wary else OVERTAKE_AFTER
 
     def check(self) -> None:
         """Called every `patience` while there is activity: overtakes a long turn, refuses what waits too long."""

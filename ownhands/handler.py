@@ -47,6 +47,8 @@ class RequestHandler(ExchangeHandler):
     def on_error(self, request: Request | None, error: BaseException) -> Response | str:
         """Called where there is an error to answer; `request` is None where none could be read. It says what is seen.
 
+        Where no thread is free it is called on the one that serves, for 408 and 503: it should not wait for anything.
+
         `error` is an HTTPError, a ProtocolError, or whatever a handler has raised, which is logged already. The default
         is a line of text, with the detail of the first two and nothing of the last.
         """

@@ -106,13 +106,14 @@ class Acceptor:
     is_idle = True
 
     def __init__(self, server: Any, clock: Any, gives_way: Callable[[], bool] = bool,
-                 has_room: Callable[[], bool] = lambda: True) -> None:
+                 has_room: Callable[[], bool] = lambda: True, life: Any = None) -> None:
         """`server` is a BaseServer that says whether it `serves_in_turns`, and `is_stopping`; `clock` gives seconds.
 
         `gives_way` is asked before each first turn: whether another thread leads from there on, so that this one
         accepts no more. Not before accepting: the next leader would find the same connection, and one after it.
-        `has_room` says whether one more may be accepted at all.
+        `has_room` says whether one more may be accepted at all; `life` of its server is what the acceptor is for.
         """
+        self.life = life
         self.server, self.clock, self.gives_way, self.has_room = server, clock, gives_way, has_room
         self.deadline = math.inf  # while it is not, nothing is accepted
         self._over = clock()  # when its last turn was; of several at once, one

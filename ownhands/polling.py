@@ -26,6 +26,7 @@ class SelectorPoller:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
+        self._first = 0  # in the list of who is ready: the others have their turn, too
 
     def register(self, fd: int, events: int, /) -> None:
         self._selector.register(fd, _selector_events(events))
@@ -41,9 +42,20 @@ class SelectorPoller:
 
     def poll(self, timeout: float | None, maxevents: int, /) -> list[tuple[int, int]]:
         try:
-            return [(key.fd, events) for key, events in self._selector.select(timeout)]
-        except OSError:
-            return []  # Windows: a socket was closed meanwhile; it is unregistered, so the next poll is without it
+            found = [(key.fd, events) for key, events in self._selector.select(timeout)]
+        except OSError:  # Windows: a socket was closed meanwhile
+            self._drop_closed()
+            return []
+        self._first = (self._first + maxevents) % len(found) if len(found) > maxevents else 0
+        return (found[self._first:] + found[:self._first])[:maxevents]
+
+    def _drop_closed(self) -> None:
+        """Those that nobody has unregistered would make each poll fail."""
+        for fd in list(self._selector.get_map()):
+            try:
+                select.select([fd], [], [], 0)
+            except (OSError, ValueError):
+                self._selector.unregister(fd)
 
     def close(self) -> None:
         self._selector.close()

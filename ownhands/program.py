@@ -1,5 +1,7 @@
 """What a server changes of its process while it is the whole of a program, and changes back: signals, and switching.
 
+And what can be waited for in a signal handler.
+
 Refuses to know what is served.
 """
 import signal
@@ -10,6 +12,28 @@ from contextlib import contextmanager
 from typing import Any
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Latch:
+    """What threads wait for, once. Unlike an Event a signal handler may do so whatever its own thread is at."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        if not self._is_set:
+            self._is_set = True
+            self._lock.release()
+
+    def wait(self, timeout: float = -1) -> None:
+        """At most `timeout` seconds, if it is not negative."""
+        if not self._is_set and self._lock.acquire(timeout=timeout):
+            self._lock.release()
 
 
 @contextmanager

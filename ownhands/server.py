@@ -17,7 +17,7 @@ from .handler import RequestHandler
 from .knobs import handler_class, is_knob, with_attributes
 from .listener import Acceptor, bind, describe_url, max_descriptors, raise_descriptor_limit, without_waiting
 from .monitor import Monitor
-from .program import handling_signals, switching_threads_after
+from .program import Latch, handling_signals, switching_threads_after
 from .stopping import Stopping
 from .watch import Caution
 
@@ -78,7 +78,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         self._engines: list[Engine] = []
         self._monitor: Monitor | None = None
         self._lock = threading.Lock()  # for `_over` and `_listening`
-        self._over = threading.Event()  # of serving; each time has its own
+        self._over = Latch()  # of serving; each time has its own
         self._over.set()
         self._serving_thread: int | None = None
         self._was_cut = False
@@ -157,8 +157,9 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             return
         try:
             self._prepare()
-            self._serving_thread = None  # from here on it is another
-            threading.Thread(target=self._serve, name="ownhands-monitor", daemon=True).start()
+            serves = Latch()
+            threading.Thread(target=self._serve, args=(serves,), name="ownhands-monitor", daemon=True).start()
+            serves.wait()
         except BaseException:
             self._end()
             raise
@@ -184,11 +185,13 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             if forgets_stop:
                 self.is_stopping = False  # before `_over` is another: see `stop`
             self._serving_thread = threading.get_ident()  # first: a signal handler on it must not wait for its end
-            self._over = threading.Event()
+            self._over = Latch()
             return True
 
-    def _serve(self) -> None:
+    def _serve(self, serves: Latch | None = None) -> None:
         self._serving_thread = threading.get_ident()
+        if serves is not None:
+            serves.set()
         try:
             self._run()
         finally:
@@ -199,8 +202,9 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         for engine in self._engines:
             engine.close()
         self.is_stopping, self._engines, self._monitor = False, [], None
-        self._serving_thread = None
-        self._over.set()
+        with self._lock:  # against who begins anew
+            self._over.set()  # first: a signal handler on this thread must not wait for it
+            self._serving_thread = None
 
     def _prepare(self) -> None:
         """Opens the port and makes the engines, so that `on_connect` may have connections watched."""
@@ -236,8 +240,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """Before any engine is started, since the last one to let go of the listener closes it."""
         assert self.socket is not None
         self._listening += 1
-        engine.watch(self.socket.fileno(), Acceptor(self, self.clock, engine.give_way, lambda: engine.has_room),
-                     is_listener=True)
+        acceptor = Acceptor(self, self.clock, engine.give_way, engine.has_room, self._over)
+        engine.watch(self.socket.fileno(), acceptor, is_listener=True)
 
     @property
     def lane_count(self) -> int:
@@ -316,14 +320,23 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """Serves a connection, anything with recv, send and close, on this thread until it is closed or watched."""
         if self.serves_in_turns:
             connection = without_waiting(connection)
+        elif hasattr(connection, "setblocking"):
+            connection.setblocking(True)  # BSD and macOS let it inherit the listener's ways
         handler = self.finish_request(connection, client_address)
         if not isinstance(handler, ConnectionHandler):
             return self.shutdown_request(connection)  # a socketserver handler: its one turn is over
         if not self.serves_in_turns:  # a function has made the handler
             handler.connection = without_waiting(handler.connection)
-        if threading.get_ident() != self._serving_thread:  # while no thread is free, it is watched at once
+        if self._has_time_for_turn():
             handler.take_turn()
         self._hand_over(handler)
+
+    def _has_time_for_turn(self) -> bool:
+        """Whether a first turn may be taken at once, or the connection is better watched and others accepted."""
+        current = threading.current_thread()
+        if isinstance(current, EngineThread):
+            return not (self.serves_in_turns and current.engine.is_cautious)
+        return current.ident != self._serving_thread  # where no thread is free
 
     def finish_request(self, request: Any, client_address: Any) -> Any:
         """Makes the handler, and gives it, which BaseServer does not."""
@@ -365,6 +378,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
 
     def _close_turner(self, turner: Any) -> None:
         if isinstance(turner, Acceptor):
+            if turner.life is not self._over:
+                return None  # it serves anew, and has another listener
             with self._lock:
                 self._listening -= 1
                 is_last = not self._listening

@@ -16,6 +16,7 @@ from .engine import Engine, EngineThread
 log = logging.getLogger("ownhands")
 
 SAY_AFTER = 1.0  # seconds of waiting after which somebody at a keyboard will wonder
+GIVE_UP_AFTER = 1.0  # seconds that engines have for cutting
 TIDY_FOR = 0.5  # seconds that a handler has to notice that its connection was cut
 
 
@@ -33,6 +34,8 @@ class Stopping:
         now = self.clock()
         if is_stopping:
             self._began = min(self._began, now)
+        if now - self._began >= self.timeout + GIVE_UP_AFTER:
+            return True  # an engine is held up outside all turns
         if now - self._began >= self.timeout:
             self.cut()
         elif now - self._began >= SAY_AFTER and not self._has_said:

@@ -62,7 +62,7 @@ class Watch:
     `suspicion` is written by whoever has, or ends, its turn; a late or lost update costs a hand-over, nothing else.
     """
 
-    __slots__ = ("busy", "caution", "events", "fd", "is_listener", "scheduled", "suspicion", "turner")
+    __slots__ = ("busy", "caution", "events", "fd", "is_listener", "scheduled", "spared", "suspicion", "turner")
 
     def __init__(self, fd: int, turner: Any, caution: Caution, is_listener: bool = False) -> None:
         self.fd, self.caution, self.is_listener = fd, caution, is_listener
@@ -71,6 +71,7 @@ class Watch:
         self.suspicion = 0  # turns before which leadership is given away, since one was slow
         self.events = 0  # what it is registered for
         self.scheduled = math.inf  # its first entry among the deadlines
+        self.spared = 0.0  # the last deadline that passed without its expiry
 
     @property
     def wanted(self) -> int:

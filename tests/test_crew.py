@@ -43,6 +43,13 @@ class CautionTest(unittest.TestCase):
 
 
 class CrewTest(unittest.TestCase):
+    def test_a_new_thread_takes_who_waits_before_it_leads(self):
+        taken: list[Watch] = []
+        team, watch = Crew(lambda name: threading.Thread(target=lambda: None), 1), Watch(1000, FakeTurner(), Caution())
+        team.queue(watch, 0.0)
+        self.assertTrue(team.follow(taken.append, leads=True))
+        self.assertEqual([watch], taken)
+
     def test_a_follower_that_is_woken_takes_who_waits_first(self):
         taken = threading.Event()
         team = Crew(lambda name: threading.Thread(target=lambda: None), 1)

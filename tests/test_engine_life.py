@@ -1,6 +1,7 @@
 """The engine without time: deadlines, too many connections, and the end."""
 import math
 import unittest
+from unittest import mock
 
 from ownhands.engine import Engine
 from ownhands.watch import Caution, Watch
@@ -74,11 +75,58 @@ class DeadlineTest(EngineTest):
         self.stage.turn(1001, other)
         self.assertEqual(["turn"], other.log)
 
+    def test_who_was_in_time_is_looked_at_before_it_expires(self):
+        first, second = self.add(1000, math.inf), self.add(1001, 5.0)
+        first.steps.append(lambda: (setattr(self.clock, "now", 9.0), self.poller.ready(1001)))  # it lasts so long
+        second.steps.append(lambda: setattr(second, "deadline", 20.0))
+        self.poller.settle()
+        self.poller.ready(1000)
+        self.stage.await_turn(second)
+        self.assertEqual(["turn"], second.log)
+
+    def test_but_only_once_if_it_moves_no_deadline(self):
+        first, second = self.add(1000, math.inf), self.add(1001, 5.0)
+        first.steps.append(lambda: (setattr(self.clock, "now", 9.0), self.poller.ready(1001)))
+        second.steps.append(lambda: self.poller.ready(1001))
+        self.poller.settle()
+        self.poller.ready(1000)
+        self.stage.await_turn(second)
+        self.stage.await_turn(second)
+        self.assertEqual(["turn", "expire"], second.log[:2])
+
+    def test_one_that_does_not_move_its_deadline_is_closed(self):
+        turner = self.add(1000, 5.0)
+        turner.expire = lambda: None
+        with self.assertLogs("ownhands", "ERROR"):
+            self.pass_time(5.0)
+        self.assertEqual([turner], self.stage.closed)
+
     def test_what_expired_may_be_closed(self):
         turner = self.add(1000, 5.0)
         turner.steps.append(turner.end)
         self.pass_time(5.0)
         self.assertEqual([turner], self.stage.closed)
+
+
+class FailureTest(EngineTest):
+    """What fails outside all turns."""
+
+    def test_of_the_engine_itself_is_survived(self):
+        turner, other = self.stage.add(1000), self.stage.add(1001)
+        turner.steps.append(lambda: setattr(turner, "deadline", None))
+        with mock.patch("ownhands.engine.PAUSE", 0), self.assertLogs("ownhands", "ERROR"):
+            self.stage.turn(1000, turner)
+            self.stage.turn(1001, other)
+        self.assertEqual(["turn"], other.log)
+
+    def test_of_closing_is_survived(self):
+        turner, other = self.stage.add(1000), self.stage.add(1001)
+        turner.steps.append(turner.end)
+        self.engine._close = mock.Mock(side_effect=OSError)
+        with self.assertLogs("ownhands", "ERROR"):
+            self.stage.turn(1000, turner)
+            self.stage.turn(1001, other)
+        self.assertEqual(["turn"], other.log)
 
 
 class DeadlinesTest(unittest.TestCase):
@@ -136,10 +184,10 @@ class ManyConnectionsTest(EngineTest):
     def test_those_on_their_way_to_be_watched_count(self):
         engine = Engine(lambda turner: None, max_connections=2)
         self.addCleanup(engine.close)
-        self.assertTrue(engine.has_room)
+        self.assertTrue(engine.has_room())
         for fd in range(3):
             engine.watch(fd, FakeTurner())
-        self.assertFalse(engine.has_room)
+        self.assertFalse(engine.has_room())
 
     def test_past_the_limit_new_ones_wait_in_the_backlog(self):
         self.assertEqual([], self.listener.log)

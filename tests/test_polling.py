@@ -68,8 +68,20 @@ class PollerTest(unittest.TestCase):
     def test_a_socket_that_is_closed_under_select_ends_that_poll_alone(self):
         poller = self.make(SelectorPoller)
         with mock.patch.object(poller, "_selector") as selector:
+            selector.get_map.return_value = [-1]
             selector.select.side_effect = OSError(10038, "not a socket")
             self.assertEqual([], poller.poll(None, 10))
+        selector.unregister.assert_called_once_with(-1)
+
+    @pollers
+    def test_all_who_are_ready_have_their_turn(self, maker):
+        poller, connections = self.make(maker), [socket.socketpair() for _ in range(7)]
+        for ours, theirs in connections:
+            self.addCleanup(ours.close)
+            self.addCleanup(theirs.close)
+            theirs.send(b"x")
+            poller.register(ours.fileno(), READ)
+        self.assertEqual(7, len({fd for _ in range(10) for fd, _ in poller.poll(0, 2)}))
 
 
 class WakerTest(unittest.TestCase):

@@ -2,6 +2,7 @@
 import contextlib
 import functools
 import io
+import math
 import socket
 import socketserver
 import sys
@@ -13,6 +14,7 @@ from nose2.tools import params
 
 from ownhands import HTTPServer, RequestHandler, Response
 from ownhands.engine import EngineThread
+from ownhands.listener import Acceptor
 from ownhands.polling import WRITE
 from ownhands.testing import MockClient, MockConnection
 
@@ -268,6 +270,19 @@ class StageTest(ServerTest):
         self.assertEqual((200, b"/here\n"), (reply.status, reply.content))
 
 
+class FirstTurnTest(ServerTest):
+    @params((Quiet, 0, True), (Quiet, 64, False), (Upper, math.inf, True))
+    def test_is_not_taken_at_once_where_turns_are_slow(self, handler, turns, is_taken):
+        server = HTTPServer("127.0.0.1", 0, handler)
+        engine = mock.Mock(is_cautious=turns > 0)
+        thread = EngineThread(mock.Mock(daemon=True), lambda: found.append(server._has_time_for_turn()), "a")
+        found = []
+        thread.engine = engine
+        thread.start()
+        thread.join(PATIENCE)
+        self.assertEqual([is_taken], found)
+
+
 class LanesTest(unittest.TestCase):
     @params((3, 64, 3), (3, 2, 2), (0, 64, 1))
     def test_or_as_one_says(self, lanes, max_threads, count):
@@ -438,12 +453,10 @@ class StopTest(ServerTest):
         self.assertRegex(logs.output[0], r"<Large of .* at <Request GET / HTTP/1\.1>> was not done")
         self.assertTrue(server._was_cut)
 
-    def test_says_what_it_waits_for(self):
-        server, _, block = self.hold()
-        with mock.patch("ownhands.stopping.SAY_AFTER", 0), self.assertLogs("ownhands", "WARNING") as logs:
-            thread = threading.Thread(target=server.stop)
-            thread.start()
-            wait_for(lambda: logs.output)
-            block.end()
-            thread.join(PATIENCE)
-        self.assertEqual(logs.output, ["WARNING:ownhands:stopping: waiting at most 30 s, open connections: 1"])
+    def test_what_is_left_of_one_life_does_not_end_the_next(self):
+        server = self.serve()
+        left = Acceptor(server, server.clock, life=server._over)
+        server.stop()
+        server.start()
+        server._close_turner(left)
+        self.assertIn(b"200 OK", self.answer(self.connect(server, GET)))
