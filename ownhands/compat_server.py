@@ -40,7 +40,6 @@ class LaneOfOne(Engine):
         except BaseException:
             self.cut()
             self._tend(self.clock())
-            self._crew.end_thread()
             raise
         if self.raised is not None:
             raise self.raised

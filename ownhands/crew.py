@@ -11,6 +11,7 @@ from .watch import Turner, Watch
 
 log = logging.getLogger("ownhands")
 
+SHORTAGE = (MemoryError, RuntimeError)  # of memory, or of threads, or of locks
 FOLLOWER_TIMEOUT = 60.0  # seconds after which an unused thread ends
 
 
@@ -34,11 +35,11 @@ class Crew:
         self._is_short = False  # the last thread could not be started
 
     def start_thread(self) -> None:
-        """Raises RuntimeError where the system has no thread left. Under the lock, but for the first."""
+        """Raises one of SHORTAGE where the system has no thread left. Under the lock, but for the first."""
         self.threads += 1
         try:
             self._new_thread(f"ownhands-{self.threads}").start()
-        except RuntimeError:
+        except SHORTAGE:
             self.threads -= 1
             raise
 
@@ -65,7 +66,7 @@ class Crew:
             try:
                 self.start_thread()
                 self._is_short = False
-            except RuntimeError as error:
+            except SHORTAGE as error:
                 self.has_leader = False
                 if not self._is_short:
                     log.warning("cannot start a thread: %s", error)
@@ -84,7 +85,10 @@ class Crew:
                     if leads or not self.has_leader:
                         self.has_leader = True
                         return True
-                    parked = threading.Lock()
+                    try:
+                        parked = threading.Lock()
+                    except SHORTAGE:
+                        return False  # the system has none left, so this thread had better go
                     parked.acquire()
                     self._idle.append(parked)
                     watch = None

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -139,18 +140,20 @@ class Engine:
 
     def _run(self) -> None:
         """A thread's life: it leads, loses leadership to another in a long turn, ends the turn, follows, leads."""
-        leads = self._crew.follow(self._take_waiting, leads=True)
-        while leads:
-            self._leader_ident = threading.get_ident()
-            watch = self._lead_on()
-            if watch is None:
-                break
-            self._end_turn(watch)
-            leads = self._crew.follow(self._take_waiting)
-        left = self._crew.end_thread()
-        self._notify()
-        if self._closes_itself and not left:
-            self.close()
+        try:
+            leads = self._crew.follow(self._take_waiting, leads=True)
+            while leads:
+                self._leader_ident = threading.get_ident()
+                watch = self._lead_on()
+                if watch is None:
+                    break
+                self._end_turn(watch)
+                leads = self._crew.follow(self._take_waiting)
+        finally:
+            left = self._crew.end_thread()
+            self._notify()
+            if self._closes_itself and not left:
+                self.close()
 
     def _lead_on(self) -> Watch | None:
         """Leads, whatever happens besides the turns: without a leader the server would be deaf."""
@@ -158,7 +161,8 @@ class Engine:
             try:
                 return self._lead()
             except self.survives:
-                log.exception("the engine has failed, and goes on")
+                with suppress(MemoryError):
+                    log.exception("the engine has failed, and goes on")
                 if threading.get_ident() != self._leader_ident:
                     return self._crew.turn_of(threading.get_ident())
                 self._turn.clear()

@@ -2,10 +2,13 @@
 
 Refuses to know what a turn does.
 """
+import logging
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 from .engine import Engine
+
+log = logging.getLogger("ownhands")
 
 QUIET_TICKS = 25  # looks without any activity after which the monitor sleeps
 
@@ -34,7 +37,13 @@ class Monitor:
             else:
                 self._wait(min(engine.patience for engine in self.engines))
             for engine in self.engines:
-                engine.check()
+                self._check(engine)
+
+    def _check(self, engine: Engine) -> None:
+        try:
+            engine.check()
+        except Exception:
+            log.exception("a look at an engine has failed")  # the next one may not
 
     def _activity(self) -> list[tuple[int, float]]:
         return [engine.activity for engine in self.engines]
