@@ -1,6 +1,6 @@
-"""Leader and followers: who polls, whose turn runs, when another thread takes over, and what is past its deadline.
+"""Leader and followers: the threads of a lane, which of them leads, and when another takes over.
 
-Knows turns and deadlines. Refuses to know what a turn does: no method, no field, no HTTP.
+Knows turns and how long they last. Refuses to know what a turn does: no method, no field, no HTTP.
 """
 import logging
 import math
@@ -9,21 +9,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
 from typing import Any
 
-from .crew import Crew
-from .polling import READ, WRITE, Poller, Waker, make_poller
-from .watch import SUSPICION, WARY_FOR, Caution, Turner, Watch
-from .watchlist import Watchlist
+from .lane import MAX_EVENTS, Lane
+from .watch import Caution, Turner, Watch
 
 log = logging.getLogger("ownhands")
 
 OVERTAKE_AFTER = 0.002  # seconds that a turn may take before another thread leads
 OVERTAKE_EARLY = 0.0003  # the same, while slow turns are about
-QUICK_TURN = 0.0003  # seconds; a longer turn makes its connection suspect, and maybe its class
 PAUSE = 0.1  # seconds, after a failure that was nobody's turn
-MAX_EVENTS = 256  # taken from one poll; a power of 4
 
 
 class EngineThread(threading.Thread):
@@ -35,43 +30,14 @@ class EngineThread(threading.Thread):
         self.connection: Any = None  # one that was accepted, in its first turn; its server's to set
 
 
-class Engine:
-    """One lane: a poller, and the threads of which one at a time leads.
+class Engine(Lane):
+    """A lane with the threads of which one at a time leads.
 
-    Shared between threads: `_turn` and `_arrivals` (deques, whose append and pop are atomic), and what the crew's lock
-    guards. Everything else is the leader's; who leads next starts or wakes after the last one has let go, behind that
-    lock. While no thread can lead, the monitor stands in for a moment now and then.
+    Who leads next starts or wakes after the last one has let go, behind the crew's lock. While no thread can lead, the
+    monitor stands in for a moment now and then.
     """
 
     survives: tuple[type[BaseException], ...] = (Exception, SystemExit)  # by leading again
-
-    def __init__(self, close: Callable[[Any], None], max_threads: int = 64, max_connections: int = 10_000,
-                 max_wait: float = 10.0, daemon: bool = True, clock: Callable[[], float] = monotonic,
-                 caution: Caution | None = None, poller: Poller | None = None) -> None:
-        """`close(turner)` is called for whatever is watched no longer; `max_wait` in seconds on `clock`.
-
-        `caution` is that of the handler class, this engine's own, for it goes by its count of turns.
-        """
-        self._close, self.clock, self.daemon = close, clock, daemon
-        self._caution = Caution() if caution is None else caution
-        self.max_connections, self.max_wait = max_connections, max_wait
-        self._crew = Crew(self._new_thread, max_threads)
-        self._lock = self._crew.lock
-        self._waker = Waker()
-        self._list = Watchlist(make_poller() if poller is None else poller)
-        self._list.poller.register(self._waker.fileno(), READ)
-        self._turn: deque[Watch] = deque()  # the leader's turn while it runs: see _lead
-        self._turn_started = 0.0
-        self._arrivals: deque[Watch] = deque()  # to be watched, or watched for something else
-        self._found: list[tuple[int, int]] = []  # who was ready when last asked in between, for the next look
-        self._held: Watch | None = None  # the listener, while there are too many connections
-        self._turns = 0  # ready connections so far, for the monitor and for Caution
-        self._wary_until = 0  # on that count
-        self._leader_ident = 0
-        self._stopping = self._cutting = False
-        self._closes_itself = False
-        self.undone: list[str] = []  # what was cut while no thread had its turn, described; the leader's until the end
-        self.on_activity: Callable[[], None] | None = None  # set while the monitor sleeps
 
     # ---- from any thread --------------------------------------------------------------------------------------------
 
@@ -173,18 +139,6 @@ class Engine:
         self._take(watch.turner.take_turn, watch)
         self._end_turn(watch)
 
-    def _take_away(self, watch: Watch) -> Watch:
-        """A turn that is not trusted to be quick: another thread leads before it."""
-        if watch.caution.turns > 0:
-            watch.caution.spend(self._turns)
-        with self._lock:
-            self._let_go(watch, threading.get_ident())
-        self._crew.promote()
-        began = self.clock()
-        self._take(watch.turner.take_turn, watch)
-        watch.suspicion = max(watch.suspicion - 1, 0) if self.clock() - began > QUICK_TURN else 0
-        return watch
-
     def give_way(self) -> bool:
         """For a listener, before each first turn: lets another thread lead if that lasts as long as the connection."""
         ident = threading.get_ident()
@@ -199,25 +153,6 @@ class Engine:
         watch.caution.spend(self._turns)
         self._crew.promote()
         return True
-
-    def _let_go(self, watch: Watch, ident: int) -> None:
-        """Under the lock: the thread is not the leader from here on, and nobody is until another says so."""
-        self._leader_ident = 0
-        self._crew.leave(watch, ident)
-
-    def _take(self, turn: Callable[[], None], watch: Watch) -> None:
-        """Takes a turn, or what comes in its place."""
-        try:
-            turn()
-        except BaseException as error:
-            self._fail(watch, error)
-
-    def _fail(self, watch: Watch, error: BaseException) -> None:
-        """A turn must raise nothing, for who would lead if it ended the thread? One that does ends its connection."""
-        turner = watch.turner
-        log.error("a turn of %s has failed", type(turner).__name__, exc_info=error)
-        if turner is not None:
-            turner.close_connection = not watch.is_listener
 
     def _end_turn(self, watch: Watch) -> None:
         """Behind a turn that was not the leader's: hands the connection back, as the last thing done to it."""
@@ -234,182 +169,6 @@ class Engine:
             self._forget(watch)
         if self._arrivals or self._stopping or self._held is not None:
             self._waker.wake()
-
-    # ---- the leader -------------------------------------------------------------------------------------------------
-
-    def _lead(self) -> Watch | None:
-        """Polls and runs turns until another thread leads: gives the watch whose turn is over then; None at the end.
-
-        A turn that runs stands in `_turn`; whoever pops it, leader or monitor, decides who leads on. Each leadership
-        has a deque of its own: an overtaken thread that comes back must not pop the turn of the next leader.
-        """
-        poll, watches, clock, crew = self._list.poller.poll, self._list.watches, self.clock, self._crew
-        turn = self._turn = deque()
-        now, size = clock(), 1  # who leads for one turn only must not find hundreds of others to be ready
-        while True:
-            overtaken = self._tend(now)  # first: who leads for one turn only must do it too
-            if overtaken is not None or crew.has_ended:
-                return overtaken
-            events, self._found = self._found or poll(self._list.deadlines.wait(now), size), []
-            if size < MAX_EVENTS:
-                size *= 4
-            self._turns += len(events) or 1
-            if self.on_activity is not None:
-                self._notify()
-            now = clock()
-            for fd, _ in events:
-                watch = watches.get(fd)
-                if watch is None or watch.busy or (watch.is_listener and len(watches) > self.max_connections):
-                    self._set_aside(fd, watch)
-                    continue
-                if (watch.suspicion or watch.caution.turns > 0) and not watch.is_listener:
-                    return self._take_away(watch)
-                self._turn_started = now
-                turn.append(watch)
-                try:
-                    watch.turner.take_turn()
-                except BaseException as error:
-                    self._fail(watch, error)
-                try:
-                    turn.pop()
-                except IndexError:
-                    return watch
-                before, now = now, clock()
-                if now - before > QUICK_TURN and not watch.is_listener:  # that one takes several connections a turn
-                    self._note_slow(watch)
-                self._settle(watch)
-
-    def _note_slow(self, watch: Watch) -> None:
-        watch.suspicion = SUSPICION
-        watch.caution.fail(self._turns)
-        self._wary_until = self._turns + WARY_FOR
-
-    def _settle(self, watch: Watch) -> None:
-        """Behind a turn of the leader's own: watches the connection on, for what it needs now, or no longer."""
-        turner = watch.turner
-        if turner.close_connection:
-            self._forget(watch)
-        elif watch.events != (WRITE if turner.wants_write else READ) or turner.deadline < watch.scheduled:
-            self._admit(watch)
-
-    def _tend(self, now: float) -> Watch | None:
-        """What is to be done between two polls; gives the watch in whose turn leadership was lost, if it was."""
-        while self._arrivals:
-            self._admit(self._arrivals.popleft())
-        if self._held is not None and len(self._list.watches) <= self.max_connections:
-            held, self._held = self._held, None
-            self._admit(held)
-        turn = self._turn
-        while (watch := self._next_due(now)) is not None:
-            if self._is_spared(watch):
-                continue
-            self._turn_started = self.clock()
-            turn.append(watch)
-            self._take(lambda turner=watch.turner: self._expire(turner, now), watch)  # type: ignore[misc]
-            try:
-                turn.pop()
-            except IndexError:
-                return watch
-            self._settle(watch)
-        if self._stopping:
-            self._wind_down()
-        return None
-
-    def _is_spared(self, watch: Watch) -> bool:
-        """Whether it is ready, and so was in time, but not looked at: the process had no time. Once for a deadline."""
-        if watch.spared == watch.turner.deadline:
-            return False
-        watch.spared = watch.turner.deadline
-        self._found = self._found or self._list.poller.poll(0, len(self._list.watches) + 1)
-        return any(fd == watch.fd for fd, _ in self._found)  # its turn, which is next, enters the deadline again
-
-    def _expire(self, turner: Turner, now: float) -> None:
-        turner.expire()
-        if turner.deadline <= now and not turner.close_connection:
-            raise RuntimeError("expire() has left a deadline that has passed")
-
-    def _admit(self, watch: Watch) -> None:
-        """Registers what a connection waits for, and its deadline; closes one that cannot be watched."""
-        if watch.turner is None or watch.busy:
-            return
-        try:
-            self._list.admit(watch)
-        except (OSError, ValueError) as error:
-            log.warning("cannot watch descriptor %d: %s", watch.fd, error)
-            self._abandon(watch)
-
-    def _abandon(self, watch: Watch) -> None:
-        self._take(watch.turner.abandon, watch)
-        self._forget(watch)
-
-    def _forget(self, watch: Watch) -> None:
-        """Closes a connection; by whoever has its turn, or of several the first."""
-        with self._lock:
-            self._list.remove(watch)
-            turner, watch.turner = watch.turner, None  # an entry among the deadlines may keep the watch for a while
-        if turner is not None:
-            try:
-                self._close(turner)
-            except Exception:
-                log.exception("closing %s has failed", type(turner).__name__)
-
-    def _set_aside(self, fd: int, watch: Watch | None) -> None:
-        """Ready, but not for a turn now: the waker, a number out of date, a turn elsewhere, too many connections."""
-        if fd == self._waker.fileno():
-            self._waker.clear()
-        elif watch is None:
-            self._list.unregister(fd)
-        elif watch.is_listener:
-            self._held = watch  # the next ones wait in the backlog
-            self._list.mute(watch)
-        else:
-            with self._lock:
-                if watch.busy:
-                    self._list.mute(watch)
-
-    def _next_due(self, now: float) -> Watch | None:
-        """A connection whose deadline has passed. Deadlines that were moved are entered again."""
-        while (watch := self._list.deadlines.pop(now)) is not None:
-            with self._lock:
-                if watch.turner is None or watch.busy:
-                    continue  # the end of a busy turn enters the deadline again
-            if watch.turner.deadline <= now:
-                return watch
-            self._admit(watch)
-        return None
-
-    def _wind_down(self) -> None:
-        """Closes what is idle, and when it is to be cut whatever has no thread; when nothing is left, all ends."""
-        while self._cutting and (watch := self._crew.late(math.inf)) is not None:
-            self._cut_off(watch)
-        watches = self._list.watches
-        if not self._cutting:  # what has been sent already is answered; closed unread, it would be reset
-            self._found = self._list.poller.poll(0, len(watches) + 1)
-        spoken = {fd for fd, _ in self._found}
-        for watch in list(watches.values()):
-            if watch.busy or watch.fd in spoken:
-                continue
-            if watch.turner.is_idle:
-                self._abandon(watch)
-            elif self._cutting:
-                self._cut_off(watch)
-        with self._lock:
-            is_empty = not (self._list.watches or self._arrivals or self._crew.away or self._crew.waiting)
-            self._crew.has_ended = self._cutting or is_empty
-        while self._crew.has_ended and self._arrivals:  # of which there are no more from here on
-            self._abandon(self._arrivals.popleft())
-
-    def _cut_off(self, watch: Watch) -> None:
-        try:
-            self.undone.append(repr(watch.turner))
-        except Exception:  # a repr of the user's own
-            self.undone.append(type(watch.turner).__name__)
-        self._abandon(watch)
-
-    def _notify(self) -> None:
-        notify, self.on_activity = self.on_activity, None
-        if notify is not None:
-            notify()
 
     # ---- the monitor, on the thread of serve_forever ----------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from unittest import mock
 from nose2.tools import params
 
 from ownhands import crew, engine
+from ownhands.polling import READ
 from ownhands.watch import SUSPICION, WARY_FOR, Caution
 
 from .engines import Block, FakeTurner, Stage, wait_for
@@ -73,7 +74,7 @@ class QuickTurnsTest(EngineTest):
 
     def test_a_descriptor_nobody_knows_is_unregistered(self):
         self.poller.settle()
-        self.poller.register(1000, engine.READ)
+        self.poller.register(1000, READ)
         self.poller.ready(1000)
         self.poller.settle()
         self.assertNotIn(1000, self.poller.registered)

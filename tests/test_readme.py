@@ -43,6 +43,10 @@ class ReadmeTest(unittest.TestCase):
         result = unittest.defaultTestLoader.loadTestsFromTestCase(names["HelloTest"]).run(unittest.TestResult())
         self.assertEqual((result.testsRun, result.failures, result.errors), (1, [], []))
 
+    def test_every_module_is_said_to_be_somewhere(self):
+        modules = {path.name for path in (ROOT / "ownhands").glob("*.py")} - {"__init__.py", "version.py"}
+        self.assertEqual({name for name in modules if f"(ownhands/{name})" not in README}, set())
+
     @params(*sorted(set(re.findall(r"\]\((?!http)([^)]+)\)", README))))
     def test_link_leads_somewhere(self, path):
         self.assertTrue((ROOT / path).exists())
