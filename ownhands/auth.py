@@ -67,16 +67,16 @@ class AuthHandler(RequestHandler):
 
     # ---- the answer that waits --------------------------------------------------------------------------------------
 
-    def send_outgoing(self, outgoing: Outgoing) -> None:
+    def _send_outgoing(self, outgoing: Outgoing) -> None:
         """Sends, or lets the answer wait, watched like any connection: no thread is held."""
         if self.is_held:
-            self.deadline, self.wants_write = self.clock() + self.auth_delay, False
+            self.deadline, self.wants_write = self._clock() + self.auth_delay, False
         else:
-            super().send_outgoing(outgoing)
+            super()._send_outgoing(outgoing)
 
     def handle(self) -> None:
         """A turn; while an answer waits what the client sends is dropped, and its leaving ends the connection."""
-        if not self.is_held or self.outgoing is None:
+        if not self.is_held or self._outgoing is None:
             return super().handle()
         try:
             self.close_connection = not self.connection.recv(self.receive_size)
@@ -87,7 +87,7 @@ class AuthHandler(RequestHandler):
 
     def expire(self) -> None:
         """It is time for the answer, or for what any handler does then."""
-        if self.is_held and self.outgoing is not None:
+        if self.is_held and self._outgoing is not None:
             self.is_held = False
             self.take_turn()
         else:

@@ -130,7 +130,7 @@ class Exchanges(ExchangeHandler):
 
     # ---- a request --------------------------------------------------------------------------------------------------
 
-    def ask_on_head(self, request: Request) -> Response | None:
+    def _ask_on_head(self, request: Request) -> Response | None:
         """Asks handle_expect_100 where the class has its own."""
         if not (request.head.control.expects_continue and self.server.asks_expect):
             return None
@@ -142,7 +142,7 @@ class Exchanges(ExchangeHandler):
             if not handler.handle_expect_100():
                 return Written(output.end(), persistent=False)
             output.flush()
-            self.expects_continue = False
+            self._expects_continue = False
             return None
         except (Exception, SystemExit) as error:
             return self.fail(request, error)
@@ -167,7 +167,7 @@ class Exchanges(ExchangeHandler):
         self.output = handler.wfile = output = Output(self, method)
         return output
 
-    def ask_on_request(self, request: Request) -> Response:
+    def _ask_on_request(self, request: Request) -> Response:
         """Runs the handler's method, on its own thread from when it takes long."""
         running = self.server.running
         try:
@@ -241,44 +241,44 @@ class Exchanges(ExchangeHandler):
 
     # ---- its content ------------------------------------------------------------------------------------------------
 
-    def begin_content(self, request: Request, control: Control) -> None:
+    def _begin_content(self, request: Request, control: Control) -> None:
         """Gathers a small content; any other is read by the handler."""
         length = control.content_length
         if length is not None and length <= self.max_memory_size:
-            return super().begin_content(request, control)
+            return super()._begin_content(request, control)
         decoder: Decoder = (LengthDecoder(length) if length is not None else
                             RawChunks(ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size)))
-        self.expects_continue = control.expects_continue and not self.unused
-        refusal = self.ask_on_head(request)
+        self._expects_continue = control.expects_continue and not self._unused
+        refusal = self._ask_on_head(request)
         if refusal is not None:
-            self.unread = decoder
-            self.drop_content(decoder)
-            return self.send_answer(request, refusal)
-        self.content_stream, self.unused = ContentStream(decoder, self.unused, self.receive_content,
+            self._unread = decoder
+            self._drop_content(decoder)
+            return self._send_answer(request, refusal)
+        self._content_stream, self._unused = ContentStream(decoder, self._unused, self._receive_content,
                                                    self.max_content_size), b""
-        request.set_content(io.BufferedReader(self.content_stream), decoder)
-        self.send_answer(request, self.ask_on_request(request))
+        request.set_content(io.BufferedReader(self._content_stream), decoder)
+        self._send_answer(request, self._ask_on_request(request))
 
     def open_content(self, request: Request) -> Any:
         """The rfile of a request, made when the handler asks for it."""
-        if self.content_stream is not None:
+        if self._content_stream is not None:
             return request.stream
         if request.method == "CONNECT" or (b"upgrade" in request.head.section.lower()
                                            and "Upgrade" in request.fields and not request.content):
             self.is_raw = True
-            received, self.unused = self.unused, b""
+            received, self._unused = self._unused, b""
             return io.BufferedReader(RawStream(received, self.receive_raw))
         return io.BufferedReader(io.BytesIO(request.content))
 
-    def receive_content(self, size: int) -> bytes:
+    def _receive_content(self, size: int) -> bytes:
         """As octets come; only the time counts that was spent waiting for the client, not the handler's own."""
-        if self.expects_continue:
-            self.expects_continue = False
+        if self._expects_continue:
+            self._expects_continue = False
             self.send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
         octets = self.wait_for(lambda: self.connection.recv(self.receive_size), False, self.content_timeout)
         self.moved += len(octets)
         if not octets:
-            self.was_refused = True
+            self._was_refused = True
             raise ConnectionResetError("the content ended early")
         return octets  # type: ignore[no-any-return]
 
@@ -297,8 +297,8 @@ class Exchanges(ExchangeHandler):
         return len(octets) if sent is None else sent
 
     def send_all(self, octets: bytes) -> None:
-        if self.informational:
-            octets, self.informational = self.informational + octets, b""
+        if self._informational:
+            octets, self._informational = self._informational + octets, b""
         rest = memoryview(octets)
         while rest:
             sent = self.wait_for(lambda: self.connection.send(rest), True, self.send_timeout)  # noqa: B023
@@ -311,14 +311,14 @@ class Exchanges(ExchangeHandler):
             try:
                 return act()
             except BlockingIOError:
-                started = self.clock()
+                started = self._clock()
                 allowed = min(timeout, self.rate_grace + self.moved / self.min_rate - self.waited)
                 for_write = for_writing or getattr(self.connection, "wants_write", False)
                 is_ready = (wait_until_taken(self.connection, allowed) if for_write
                             else wait_until_ready(self.connection, False, allowed))
-                self.waited += self.clock() - started
+                self.waited += self._clock() - started
                 if not is_ready:
-                    self.was_refused = True
+                    self._was_refused = True
                     raise TimeoutError("the client was too slow") from None
 
     # ---- the connection itself --------------------------------------------------------------------------------------
@@ -348,26 +348,26 @@ class Exchanges(ExchangeHandler):
 
     # ---- sending ----------------------------------------------------------------------------------------------------
 
-    def send_answer(self, request: Request, response: Response) -> None:
+    def _send_answer(self, request: Request, response: Response) -> None:
         if type(response) is not Written:
-            return super().send_answer(request, response)
+            return super()._send_answer(request, response)
         octets = response.octets
-        self.persistent = (response.persistent and not self.server.is_stopping and self.can_drop_unread()
-                           and self.request_count != self.max_requests)
-        if self.informational:
-            return self.begin_sending(response, Outgoing(octets))
-        self.send_whole(response, octets)
+        self._persistent = (response.persistent and not self.server.is_stopping and self._can_drop_unread()
+                           and self._request_count != self.max_requests)
+        if self._informational:
+            return self._begin_sending(response, Outgoing(octets))
+        self._send_whole(response, octets)
 
-    def send_framed(self, response: Response, method: str, is_10: bool, persistent: bool,
+    def _send_framed(self, response: Response, method: str, is_10: bool, persistent: bool,
                     is_error: bool = False) -> None:
         if type(response) is not Written:
-            return super().send_framed(response, method, is_10, persistent, is_error)
-        self.persistent = False
-        self.begin_sending(response, Outgoing(response.octets))
+            return super()._send_framed(response, method, is_10, persistent, is_error)
+        self._persistent = False
+        self._begin_sending(response, Outgoing(response.octets))
 
-    def linger(self) -> None:
+    def _linger(self) -> None:
         """Only where something may have come, or come still, that nobody reads: the client was told of the end."""
-        if self.was_refused or self.unread is not None or self.unused:
-            super().linger()
+        if self._was_refused or self._unread is not None or self._unused:
+            super()._linger()
         else:
             self.close_connection = True

@@ -19,7 +19,8 @@ class RequestHandler(ExchangeHandler):
     """Define `do_GET(self, request)` and its like; return a Response, or a str. `HTTPError` may be raised anywhere.
 
     One handler object serves one connection, a request at a time, on whichever thread has its turn. It may keep what
-    belongs to the connection as attributes, made in `setup` behind super().setup(). Knobs are class attributes.
+    belongs to the connection as attributes, made in `setup` behind super().setup(), and have methods of its own: what
+    is not documented here begins with an underscore. Knobs are class attributes.
     """
 
     log_format = "common"  # or combined, or json: how `log_exchange` writes
@@ -68,7 +69,7 @@ class RequestHandler(ExchangeHandler):
         """
         client = self.client_address[0].removeprefix("::ffff:") if self.client_address else "-"
         access_log.info(FORMATS[self.log_format](
-            Answered(client, self.user, time.time(), request, response.status, size, self.refused_line)))
+            Answered(client, self.user, time.time(), request, response.status, size, self._refused_line)))
 
     @classmethod
     def allowed_methods(cls) -> list[str]:

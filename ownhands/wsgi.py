@@ -44,7 +44,7 @@ class WSGIHandler(RequestHandler):
 
     def finish(self) -> None:
         super().finish()
-        self.answer_begun = None  # it may hold this handler
+        self._answer_begun = None  # it may hold this handler
 
     # ---- the request ------------------------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ class WSGIHandler(RequestHandler):
             environ["wsgi.input"] = BytesIO()
         else:
             environ["wsgi.input"] = request.stream
-            if head.control.chunked and self.content_stream is None:  # known by now, and many applications insist on it
+            if head.control.chunked and self._content_stream is None:  # known by now, and many applications insist
                 environ["CONTENT_LENGTH"] = str(request.stream.seek(0, 2))
                 request.stream.seek(0)
         return environ
@@ -178,7 +178,7 @@ class WSGIHandler(RequestHandler):
 
     def send_written(self, response: WSGIResponse, octets: bytes) -> None:
         """What was given to write(), with the head if it is not out; the application's thread waits for the client."""
-        request, head = self.exchange, response.head
+        request, head = self._exchange, response.head
         assert request is not None and head is not None
         if not octets or request.method == "HEAD" or head.status in NO_CONTENT:
             response.was_dropped = response.was_dropped or bool(octets)
@@ -186,7 +186,7 @@ class WSGIHandler(RequestHandler):
         octets_of_head = b""
         if not response.was_written:
             response.length = head.length
-            octets_of_head, self.informational = self.informational + self.encode_head(request, response), b""
+            octets_of_head, self._informational = self._informational + self.encode_head(request, response), b""
             response.is_sent = response.was_written = True
         if response.length is not None:
             if len(octets) > response.length:
@@ -196,33 +196,33 @@ class WSGIHandler(RequestHandler):
 
     def send_and_wait(self, octets: bytes) -> None:
         """Sends all of it, at the client's pace, within limits. Raises ClientHasGone."""
-        pace = Pace(self.clock(), 0, self.send_timeout, self.min_rate, self.rate_grace)
+        pace = Pace(self._clock(), 0, self.send_timeout, self.min_rate, self.rate_grace)
         left = memoryview(octets)
         while left:
             try:
                 sent = self.connection.send(left)
                 left = left[len(left) if sent is None else sent:]
             except BlockingIOError:
-                deadline = pace.deadline(self.clock(), len(octets) - len(left))
-                if not wait_until_taken(self.connection, deadline - self.clock()):
+                deadline = pace.deadline(self._clock(), len(octets) - len(left))
+                if not wait_until_taken(self.connection, deadline - self._clock()):
                     raise ClientHasGone("the client takes no more") from None
             except OSError as error:
                 raise ClientHasGone(str(error)) from error
 
-    def send_answer(self, request: Request, response: Response) -> None:
+    def _send_answer(self, request: Request, response: Response) -> None:
         if type(response) is not WSGIResponse:
-            return super().send_answer(request, response)
-        if not response.is_plain or self.informational or self.unread is not None:
+            return super()._send_answer(request, response)
+        if not response.is_plain or self._informational or self._unread is not None:
             return self.send_other(request, response)
         control, content = request.head.control, response.content
         head: Any = response.head
-        self.persistent = persistent = (control.persistent and not self.server.is_stopping
-                                        and self.request_count != self.max_requests)
+        self._persistent = persistent = (control.persistent and not self.server.is_stopping
+                                        and self._request_count != self.max_requests)
         octets = b"%b%b%b%b%b\r\n%b" % (
             head.status_line, preamble.octets(), head.fields.octets,
             (b"" if control.minor != b"0" else KEEP_ALIVE) if persistent else CLOSE,
             b"Content-Length: %d\r\n" % len(content) if head.length is None else b"", content)
-        self.send_whole(response, octets)
+        self._send_whole(response, octets)
 
     def send_other(self, request: Request, response: WSGIResponse) -> None:
         """An answer in pieces, from a file, without content, or one whose head is out."""
@@ -242,7 +242,7 @@ class WSGIHandler(RequestHandler):
             first = b"" if response.was_written else next(pieces, b"")  # the next may fail, this one is here
             outgoing = Outgoing(octets + first, pieces, response.close)
             outgoing.until_close = response.length is None and not response.is_chunked
-        self.begin_sending(response, outgoing)
+        self._begin_sending(response, outgoing)
 
     def cut_short(self, request: Request, failure: BaseException) -> None:
         """The application has failed with the head out: the connection ends, so that the client can tell."""
@@ -257,8 +257,8 @@ class WSGIHandler(RequestHandler):
         control, head = request.head.control, response.head
         assert head is not None
         is_10, fields, framing = control.minor == b"0", head.fields, b""
-        persistent = (control.persistent and not self.server.is_stopping and self.request_count != self.max_requests
-                      and self.can_drop_unread() and not self.close_connection)
+        persistent = (control.persistent and not self.server.is_stopping and self._request_count != self.max_requests
+                      and self._can_drop_unread() and not self.close_connection)
         if head.status in NO_CONTENT:
             if head.status != 304:  # RFC 9110 8.6 and 15.3.6
                 fields = fields.without("content-length")
@@ -270,7 +270,7 @@ class WSGIHandler(RequestHandler):
             response.is_chunked = not is_10
             persistent = persistent and not is_10  # RFC 9112 6.3, 8: the end of the connection is that of the content
             framing = b"" if is_10 else b"Transfer-Encoding: chunked\r\n"
-        self.persistent = persistent
+        self._persistent = persistent
         lines = preamble.octets()
         if not head.is_plain:
             lines = without_lines(lines, fields)

@@ -159,7 +159,7 @@ class Echo(RequestHandler):
         super().send_framed(response, method, is_10, persistent)
 
     def end_exchange(self, response: Response, size: int) -> None:
-        self.methods.append(self.exchange.method if self.exchange is not None else self.method)
+        self.methods.append(self._exchange.method if self._exchange is not None else self.method)
         super().end_exchange(response, size)
 
 

@@ -112,7 +112,7 @@ class DelayTest(unittest.TestCase):
         session.send(get(WRONG))
         for _ in range(100):
             session.send(b"x" * 10_000)
-        self.assertEqual((session.wire.sent, session.handler.unused), (b"", b""))
+        self.assertEqual((session.wire.sent, session.handler._unused), (b"", b""))
         self.assertEqual(statuses(parse_replies(session.wait(1))), [401])
 
     def test_with_content_waits_too(self):

@@ -25,7 +25,7 @@ class Echo(RequestHandler):
         return None
 
     def do_GET(self, request):
-        return str(self.request_count)
+        return str(self._request_count)
 
     def do_POST(self, request):
         return Response(request.content)
@@ -268,7 +268,7 @@ class Contents(unittest.TestCase):
     def test_a_full_disk_is_our_failure_and_is_logged(self):
         session = Session(Echo, max_memory_size=10)
         session.send(post(b"Content-Length: 30", body=b"y" * 20))
-        gathering = session.handler.gathering
+        gathering = session.handler._gathering
 
         def write(octets):
             raise OSError(28, "No space left on device")

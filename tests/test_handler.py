@@ -93,6 +93,24 @@ class Dispatch(unittest.TestCase):
         reply = MockClient(HTTPServer())("a.example:443", method="CONNECT")
         self.assertEqual((reply.status, reply.fields["Allow"]), (405, ""))
 
+    def test_a_handlers_own_names_are_its_own(self):
+        class Trader(RequestHandler):
+            def setup(self):
+                super().setup()
+                self.exchange, self.unread, self.outgoing, self.clock = "LSE", [1], 2, "noon"
+
+            def error_response(self, reason):
+                return Response(reason, 400)
+
+            proceed = linger = send_answer = error_response
+
+            def do_GET(self, request):
+                return self.error_response(f"{self.exchange} {self.unread} {self.outgoing} {self.clock}")
+
+        session = Session(Trader)
+        session.send(GET + GET)
+        self.assertEqual([reply.content for reply in session.replies()], [b"LSE [1] 2 noon"] * 2)
+
     def test_on_request_may_be_replaced(self):
         class Router(RequestHandler):
             def on_request(self, request):

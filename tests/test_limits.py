@@ -248,7 +248,7 @@ class ContentPace(unittest.TestCase):
     def test_the_temporary_file_goes(self):
         session = Session(Echo, max_memory_size=10)
         session.send(post(b"Content-Length: 30", body=b"x" * 20))
-        file = session.handler.gathering._file
+        file = session.handler._gathering._file
         session.wait(10)
         self.assertTrue(file.closed)
 
@@ -266,7 +266,7 @@ class AnswerPace(unittest.TestCase):
         self.assertRegex(logs.output[0], r"192\.0\.2\.1.* took \d+ octets")
         self.assertTrue(session.is_over)
         self.assertFalse(session.wire.is_shut_down)
-        self.assertIsNone(session.handler.outgoing)
+        self.assertIsNone(session.handler._outgoing)
 
     def test_nothing_is_taken(self):
         for room, seconds in ((50_000, 10), (0, 5)):
@@ -300,7 +300,7 @@ class AnswerPace(unittest.TestCase):
 
             def pieces(self):
                 for _ in range(3):
-                    self.clock.now += 1000
+                    self.server.clock.now += 1000
                     yield b"x" * 1000
 
         session = Session(Slow, room=1100)

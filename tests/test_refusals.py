@@ -24,7 +24,7 @@ class Echo(RequestHandler):
         return None
 
     def do_GET(self, request):
-        return str(self.request_count)
+        return str(self._request_count)
 
     def do_POST(self, request):
         return Response(request.content)
@@ -227,7 +227,7 @@ class LongHeads(unittest.TestCase):
         session = Session(Echo)
         for count in (b"1", b"2"):
             session.send(get(b"X: " + b"x" * 10_000))
-            self.assertIsNone(session.handler.last_head)
+            self.assertIsNone(session.handler._last_head)
             self.assertEqual(session.replies()[-1].content, count)
 
 

@@ -172,7 +172,7 @@ class RequestPace(unittest.TestCase):
         """`waits`: what comes after how many seconds of waiting, None being nothing until the time is over."""
         class Later(Reading):
             def do_POST(self, request):
-                self.clock.now += before_reading
+                self.server.clock.now += before_reading
                 return super().do_POST(request)
 
         session = Session(Later)
