@@ -154,13 +154,14 @@ class Echo(RequestHandler):
         request.query, request.cookies, request.url, request.trailers, request.fields.get("Content-Type")
         return Response(content, x_method=request.method, x_trailers=[name for name, _ in request.trailers.pairs])
 
-    def send_framed(self, response: Response, method: str, is_10: bool, persistent: bool) -> None:
+    def _send_framed(self, response: Response, method: str, is_10: bool, persistent: bool,
+                     is_error: bool = False) -> None:
         self.method = method
-        super().send_framed(response, method, is_10, persistent)
+        super()._send_framed(response, method, is_10, persistent, is_error)
 
-    def end_exchange(self, response: Response, size: int) -> None:
+    def _end_exchange(self, response: Response, size: int) -> None:
         self.methods.append(self._exchange.method if self._exchange is not None else self.method)
-        super().end_exchange(response, size)
+        super()._end_exchange(response, size)
 
 
 class Streaming(Echo):
