@@ -1,75 +1,21 @@
-"""HTTP on one connection: octets received become requests, answers become octets sent, a turn at a time.
+"""HTTP on one connection: octets received become requests, a turn at a time; answering.py sends what becomes of them.
 
-Owns all state of one connection. Refuses to know what a request is for: it asks the hooks, see handler.py.
+Refuses to know what a request is for: it asks the hooks, see handler.py.
 """
 import io
-import logging
-import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
-from .connection import ConnectionHandler, log, receive, reset_on_close
-from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder, Outgoing
-from .fields import FieldArgument, Fields
-from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
-from .limits import Limits
-from .messages import HTTPError, Request, Response, as_response
-from .pace import Pace, SendPace
-from .parser import (
-    Control,
-    HeadLimits,
-    ProtocolError,
-    RequestHead,
-    encode_status_line,
-    parse_request_head,
-    skip_empty_lines,
-)
+from .answering import AnsweringHandler
+from .connection import log, receive
+from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder
+from .messages import HTTPError, Request, Response
+from .pace import Pace
+from .parser import Control, ProtocolError, parse_request_head, skip_empty_lines
 
-SPECIAL = frozenset(["HEAD", "CONNECT"])  # methods whose answers are framed in their own way
-access_log = logging.getLogger("ownhands.access")
 KEPT_HEAD_SIZE = 4 << 10  # octets of a head that are kept, for the next one may be the same
-REFUSED_SIZE = 256  # octets of a refused line that are logged
-LAST_RESORT = Response("500 Internal Server Error\n", 500)  # where on_error fails too
 
 
-class ExchangeHandler(Limits, ConnectionHandler):
+class ExchangeHandler(AnsweringHandler):
     """The turns of an HTTP/1.1 connection. Users subclass RequestHandler, which adds the hooks."""
-
-    if TYPE_CHECKING:  # the hooks, see handler.py
-        on_head: Callable[[Request], Any]
-        on_request: Callable[[Request], Any]
-        on_error: Callable[[Request | None, BaseException], Any]
-        log_exchange: Callable[[Request | None, Response, int], None]
-
-    def setup(self) -> None:
-        self.close_connection = False
-        self._head_limits = HeadLimits(self.max_target_size, self.max_head_size, self.max_fields)
-        self._clock = self.server.clock
-        self._unused = b""  # octets not used yet
-        self._request_count = 0
-        self._last_head: RequestHead | None = None  # of the last request, unless it was long
-        self._exchange: Request | None = None  # the request to which an answer is owed
-        self._gathering: Gathering | None = None  # its content
-        self._content_stream: ContentStream | None = None  # its content, where the handler reads it as it comes
-        self._stream_limit: int | None = None  # octets of it, where it is read so
-        self._expects_continue = False  # whether the client waits for a 100 before it sends the content
-        self._unread: Decoder | None = None  # content that is dropped as it comes
-        self._content_pace: Pace | None = None
-        self._send_pace: SendPace | None = None  # of the answer
-        self._answer_begun: Response | None = None
-        self._outgoing: Outgoing | None = None  # the answer, while the client has not taken all of it
-        self._informational = b""  # informational responses that the client has not taken
-        self._persistent = True  # whether the connection goes on after the answer
-        self._was_refused = False  # whether more may come that nobody reads
-        self._refused_line = ""  # the first line of what was no request, for the log
-        self._lingering = False  # all is said, the client may still be sending and reading
-        self._logs_exchanges = access_log.isEnabledFor(logging.INFO)
-        is_secret = hasattr(self.connection, "getpeercert")
-        self.deadline = self._clock() + (self.handshake_timeout if is_secret else self.head_timeout)
-
-    def __repr__(self) -> str:
-        request = "" if self._exchange is None else f" at {self._exchange}"
-        return f"<{type(self).__name__} of {self.client_address}{request}>"
 
     # ---- a turn -----------------------------------------------------------------------------------------------------
 
@@ -156,21 +102,6 @@ class ExchangeHandler(Limits, ConnectionHandler):
             self.wants_write = getattr(self.connection, "wants_write", False)
         except OSError as error:
             self.client_has_gone(error)
-
-    def finish(self) -> None:
-        """Releases what an exchange has held. Called once, also after an error."""
-        if self._outgoing is not None and self._answer_begun is not None and self._logs_exchanges:
-            self._note_exchange(self._exchange, self._answer_begun, self._outgoing.size)  # an answer that was cut
-        if self._outgoing is not None and self._outgoing.until_close:
-            reset_on_close(self.connection)  # or it would look whole
-        for held in (self._outgoing, self._gathering, self._exchange):
-            if held is not None:
-                held.close()
-        self._outgoing = self._gathering = self._exchange = self._content_stream = None
-
-    @property
-    def is_idle(self) -> bool:
-        return self._exchange is None and self._outgoing is None and not self._lingering
 
     # ---- receiving --------------------------------------------------------------------------------------------------
 
@@ -276,180 +207,3 @@ class ExchangeHandler(Limits, ConnectionHandler):
         self._was_refused = True
         raise (ProtocolError(408, "the content came too slowly") if octets is None
                else ProtocolError(400, "the content ended early"))
-
-    # ---- answering --------------------------------------------------------------------------------------------------
-
-    def _ask_on_head(self, request: Request) -> Response | None:
-        """What `on_head` says: None to go on, or the answer that refuses."""
-        try:
-            refusal = self.on_head(request)
-            return None if refusal is None else as_response(refusal).for_request(request)
-        except (Exception, SystemExit) as error:
-            return self._error_response(request, error)
-
-    def _ask_on_request(self, request: Request) -> Response:
-        """What `on_request` says, or what `on_error` says of its error."""
-        try:
-            answer = self.on_request(request)
-            return answer if type(answer) is Response else as_response(answer).for_request(request)
-        except (Exception, SystemExit) as error:
-            return self._error_response(request, error)
-
-    def _error_response(self, request: Request | None, error: BaseException) -> Response:
-        """The one place where an exception becomes an answer. A traceback goes to the log, never to the client."""
-        if not isinstance(error, (HTTPError, ProtocolError)):
-            log.error("%s while answering %r", type(error).__name__, request, exc_info=error)
-        try:
-            return as_response(self.on_error(request, error))
-        except (Exception, SystemExit):
-            log.exception("on_error has failed on %r", request)
-            return LAST_RESORT
-
-    def _send_answer(self, request: Request, response: Response) -> None:
-        """Sends the answer to a request, or begins to."""
-        control, content = request.head.control, response.content
-        persistent = control.persistent and not self.server.is_stopping and self._request_count != self.max_requests
-        if (type(content) is bytes and response.fields.is_plain and request.method not in SPECIAL
-                and not self._informational and response.status not in NO_CONTENT
-                and len(content) <= SMALL_SIZE and self._unread is None and not self.close_connection):
-            self._persistent = persistent
-            octets = encode_small(response, (b"" if control.minor != b"0" else KEEP_ALIVE) if persistent else CLOSE)
-            self._send_whole(response, octets)
-        else:
-            self._send_framed(response, request.method, control.minor == b"0", persistent and self._can_drop_unread())
-
-    def _send_whole(self, response: Response, octets: bytes) -> None:
-        """Sends an answer that is all in memory: at once, where the client takes it so."""
-        try:
-            sent = self.connection.send(octets) if octets else 0
-        except BlockingIOError:
-            sent = 0
-        if sent == len(octets) or sent is None:
-            self._end_exchange(response, len(octets))
-        else:
-            self._begin_sending(response, Outgoing(octets, size=sent))
-
-    def _send_framed(self, response: Response, method: str, is_10: bool, persistent: bool,
-                    is_error: bool = False) -> None:
-        """Sends an answer of any kind; what it raises before its first octet is answered with an error."""
-        persistent = persistent and not self.close_connection
-        try:
-            outgoing, self._persistent = frame(response, method, is_10, persistent, self.connection)
-        except (Exception, SystemExit) as error:
-            instead = self._error_response(self._exchange, error) if not is_error else LAST_RESORT
-            if self._content_stream is not None:
-                self._end_stream(self._content_stream)
-            return self._send_framed(instead, method, is_10, persistent and self._can_drop_unread(), is_error=True)
-        self._begin_sending(response, outgoing)
-
-    def _begin_sending(self, response: Response, outgoing: Outgoing) -> None:
-        self._answer_begun, self._outgoing = response, outgoing
-        if self.close_connection:  # the handler has said so: when the answer is out, not before
-            self._persistent = self.close_connection = False
-        outgoing.prepend(self._informational)
-        self._informational = b""
-        self._send_pace = SendPace(self._clock(), outgoing.size, self.send_timeout, self.min_rate, self.rate_grace)
-        self._send_outgoing(outgoing)
-
-    def _send_outgoing(self, outgoing: Outgoing) -> None:
-        """Sends what the client takes now. A content that breaks its promise ends the connection, so it can tell."""
-        assert self._send_pace is not None and self._answer_begun is not None
-        self._send_pace.pause(self._clock())
-        try:
-            self.wants_write = not outgoing.send_some(self.connection)
-        except OSError:
-            raise
-        except (Exception, SystemExit) as error:
-            level, trace = (logging.DEBUG, None) if isinstance(error, ProtocolError) else (logging.ERROR, error)
-            log.log(level, "%s while sending the answer to %r", type(error).__name__, self._exchange, exc_info=trace)
-            self.close_connection = True
-            return
-        if self.wants_write:
-            self.deadline = self._send_pace.wait(self._clock(), self.connection, outgoing.size)
-        else:
-            answer, self._answer_begun, self._outgoing = self._answer_begun, None, None
-            outgoing.close()
-            self._end_exchange(answer, outgoing.size)
-
-    def _end_exchange(self, response: Response, size: int) -> None:
-        """The answer is out: on to the next request, or to the end of the connection."""
-        request, self._exchange = self._exchange, None
-        if self._logs_exchanges:
-            self._note_exchange(request, response, size)
-        if request is not None:
-            request.close()
-        if self._content_stream is not None:
-            self._end_stream(self._content_stream)
-        if self._persistent:
-            self.deadline = self._clock() + (self.idle_timeout if self._unread is None else self.content_timeout)
-        elif self._was_refused or self._unread is not None or self._unused or (
-                request is not None and request.head.control.persistent and not self.server.is_stopping):
-            self._linger()  # the client sends more, or could not know that this was its last request, so that it may
-        else:
-            self.close_connection = True
-
-    def _note_exchange(self, request: Request | None, response: Response, size: int) -> None:
-        """Has an answer logged, whole or cut: a log that fails is no reason to end the connection."""
-        try:
-            self.log_exchange(request, response, size)
-        except Exception:
-            log.exception("log_exchange has failed on %r", request)
-
-    def _end_stream(self, stream: ContentStream) -> None:
-        """What the handler has not read of a streamed content never becomes the next request."""
-        self._content_stream = None
-        self._unused = stream.rest
-        if not stream.decoder.complete:
-            self._unread = stream.decoder
-            self._persistent = self._persistent and self._can_drop_unread()
-
-    def _can_drop_unread(self) -> bool:
-        """Whether the rest of the content is short enough to be read and dropped (RFC 9112 9.3)."""
-        return self._unread is None or (isinstance(self._unread, LengthDecoder) and not self._expects_continue
-                                       and not self._was_refused and self._unread.remaining <= self.max_unread_size)
-
-    def _refuse_request(self, error: Exception) -> None:
-        """Answers what is no request, or none that is served, and ends the connection so that the answer arrives."""
-        was_answered = self._unread is not None and self._exchange is None
-        self._was_refused = True
-        if self._gathering is not None:
-            self._gathering.close()
-            self._gathering = None
-        if was_answered:  # it is the dropped content of an earlier request that is malformed
-            return self._linger()
-        request = self._exchange
-        is_head = self._unused.lstrip(b"\r\n").startswith(b"HEAD ")
-        method = request.method if request is not None else "HEAD" if is_head else ""
-        is_10 = request is None or request.head.control.minor == b"0"  # unknown: the end that all understand
-        if request is None:
-            self._refused_line = self._unused.lstrip(b"\r\n").partition(b"\r\n")[0][:REFUSED_SIZE].decode("latin-1")
-        self._unused = b""
-        try:
-            self._send_framed(self._error_response(request, error), method, is_10, persistent=False)
-        except OSError as gone:
-            self.client_has_gone(gone)
-
-    def _linger(self) -> None:
-        """RFC 9112 9.6: closing while octets arrive would reset the connection, and the answer be lost with it."""
-        self._lingering, self._unused, self._unread = True, b"", None
-        self.deadline = self._clock() + self.linger_timeout
-        shutdown = getattr(self.connection, "shutdown", None)
-        if shutdown is None:
-            self.close_connection = True
-        else:
-            shutdown(socket.SHUT_WR)
-
-    def send_informational(self, status: int, /, **fields: FieldArgument) -> None:
-        """Sends a 1xx response before the answer, such as 103 Early Hints; not to HTTP/1.0 (RFC 9110 15.2)."""
-        if not 100 <= status <= 199 or status == 101:
-            raise ValueError(f"an informational response has a status from 100 to 199, and not 101: {status}")
-        if self._outgoing is not None:
-            raise RuntimeError("the answer has begun, nothing can be sent before it any more")
-        if self._exchange is None or self._exchange.head.control.minor == b"0":
-            return
-        self._informational += encode_status_line(status) + Fields.from_keywords(fields).octets + b"\r\n"
-        try:
-            sent = self.connection.send(self._informational)
-        except OSError:
-            return  # it goes out before the answer, if the client is still there
-        self._informational = self._informational[len(self._informational) if sent is None else sent:]

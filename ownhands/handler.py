@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from .accesslog import FORMATS, Answered
-from .exchange import ExchangeHandler, access_log
+from .answering import access_log
+from .exchange import ExchangeHandler
 from .fields import Fields
 from .messages import HTTPError, Request, Response
 from .parser import REASONS, ProtocolError
