@@ -333,7 +333,7 @@ class DescriptorsTest(ServerTest):
     @params((32, 16), (1000, 936), (100_000, 10_000))
     def test_there_are_connections_for_however_few(self, descriptors, connections):
         with mock.patch("ownhands.server.max_descriptors", return_value=descriptors):
-            server = self.serve()
+            server = self.serve(lanes=1)
         self.assertEqual(connections, server._engines[0].max_connections)
 
 
@@ -445,7 +445,7 @@ class StopTest(ServerTest):
 
     def test_so_is_an_answer_that_nobody_takes(self):
         server = self.serve(type("Large", (Quiet,), {"do_GET": lambda *_: Response(b"x" * 50_000_000)}),
-                            shutdown_timeout=0.01)
+                            shutdown_timeout=0.01, lanes=1)
         self.connect(server, GET)
         wait_for(lambda: any(watch.wanted == WRITE for watch in list(server._engines[0]._list.watches.values())))
         with self.assertLogs("ownhands", "ERROR") as logs:
