@@ -97,6 +97,8 @@ class ExchangeHandler(AnsweringHandler):
                 return self._end_of_octets()
             self._unused += octets
             self._refuse_request(HTTPError(503, "too busy, try again later", retry_after=10))
+        except ProtocolError as error:
+            self._refuse_request(error)
         except BlockingIOError:  # a handshake that goes on: it was not the client that let time pass
             self.deadline = max(self.deadline, self._clock() + self.handshake_timeout)
             self.wants_write = getattr(self.connection, "wants_write", False)

@@ -3,6 +3,7 @@
 Imported only where TLS is used. Refuses to know turns, and what is said once it is secret.
 """
 import logging
+import re
 import socket
 import ssl
 from pathlib import Path
@@ -13,7 +14,7 @@ from .parser import ProtocolError
 log = logging.getLogger("ownhands")
 
 SEND_SIZE = 64 << 10  # octets given to OpenSSL at once: it tells of progress only when all of them are out
-PLAIN_HTTP = frozenset(["HTTP_REQUEST", "HTTPS_PROXY_REQUEST"])
+HTTP_BEGINS = re.compile(rb"[A-Za-z\r\n]")  # as no record of TLS does
 
 CertificateFiles = tuple[str | Path, str | Path]  # the certificate with its chain, and its key, as PEM
 
@@ -57,15 +58,28 @@ class TLSConnection:
     def __init__(self, connection: ssl.SSLSocket) -> None:
         self._socket = connection
         self.wants_write = False
+        self._has_begun = False
         self.is_plain = False  # whether the client speaks HTTP where TLS is expected
         self.is_cut = False  # whether the end is to be none that was meant
 
     def recv(self, size: int, /) -> bytes:
         """Octets that have come, all that were decrypted: a poll would not show them. Raises ProtocolError(400)."""
+        if not self._has_begun:
+            self._begin()
+        if self.is_plain:
+            return socket.socket.recv(self._socket, size)
         pieces = [self._attempt(self._socket.recv, size)]
         while self._socket.pending():
             pieces.append(self._attempt(self._socket.recv, size))
         return b"".join(pieces)
+
+    def _begin(self) -> None:
+        """Looks at the first octet, which OpenSSL would take; it knows some methods, and resets the others."""
+        first = socket.socket.recv(self._socket, 1, socket.MSG_PEEK)
+        self._has_begun = True
+        if HTTP_BEGINS.match(first):
+            self.is_plain = True
+            raise ProtocolError(400, "this port speaks https")
 
     def send(self, data: bytes | memoryview, /) -> int:
         if self.is_plain:
@@ -85,9 +99,6 @@ class TLSConnection:
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
         except ssl.SSLError as error:
-            if error.reason in PLAIN_HTTP:
-                self.is_plain = True
-                raise ProtocolError(400, "this port speaks https") from None
             raise ConnectionError(f"TLS: {error.reason or error}") from None
 
     def setsockopt(self, level: int, name: int, value: Any, /) -> None:

@@ -143,10 +143,12 @@ class TestExchange(TLSTest):
 
 
 class TestHandshake(TLSTest):
-    def test_plain_http_is_told_so(self):
+    @params(*(encode_request("/", method) for method in ("GET", "DELETE", "PATCH", "OPTIONS", "FROB")),
+            b"\r\n" + encode_request("/"), encode_request("/", "POST", b"x" * 100_000))
+    def test_plain_http_is_told_so(self, octets):
         with self.serving() as server:
             connection = self.connect_plainly(server)
-            connection.sendall(encode_request("/"))
+            connection.sendall(octets)
             reply, = parse_replies(read_all(connection))
             self.assertEqual((reply.status, reply.text), (400, "400 Bad Request: this port speaks https\n"))
 
