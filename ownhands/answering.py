@@ -52,7 +52,6 @@ class AnsweringHandler(Limits, ConnectionHandler):
         self._persistent = True  # whether the connection goes on after the answer
         self._was_refused = False  # whether more may come that nobody reads
         self._refused_line = ""  # the first line of what was no request, for the log
-        self._lingering = False  # all is said, the client may still be sending and reading
         self._logs_exchanges = access_log.isEnabledFor(logging.INFO)
         is_secret = hasattr(self.connection, "getpeercert")
         self.deadline = self._clock() + (self.handshake_timeout if is_secret else self.head_timeout)
@@ -74,7 +73,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
 
     @property
     def is_idle(self) -> bool:
-        return self._exchange is None and self._outgoing is None and not self._lingering
+        return self._exchange is None and self._outgoing is None and not self.is_lingering
 
     # ---- asking the hooks -------------------------------------------------------------------------------------------
 
@@ -249,7 +248,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
 
     def _linger(self) -> None:
         """RFC 9112 9.6: closing while octets arrive would reset the connection, and the answer be lost with it."""
-        self._lingering, self._unused, self._unread = True, b"", None
+        self.is_lingering, self._unused, self._unread = True, b"", None
         self.deadline = self._clock() + self.linger_timeout
         shutdown = getattr(self.connection, "shutdown", None)
         if shutdown is None:

@@ -33,6 +33,7 @@ class ConnectionHandler(BaseRequestHandler):
     close_connection = True
     deadline = math.inf  # seconds on the server's clock: when `expire` is called if no turn has come before
     wants_write = False  # whether the next turn waits until octets can be sent, rather than received
+    is_lingering = False  # whether all is said, and only the client is not done with sending and reading
 
     server: Any  # an HTTPServer, or what has its `clock`, `is_stopping` and `handle_error`
 
@@ -115,16 +116,17 @@ def reset_on_close(connection: Any) -> None:
 
 
 def wait_until_taken(connection: Any, timeout: float) -> bool:
-    """Waits on the calling thread until the connection can be written; False if in `timeout` s nothing was taken."""
+    """Waits on the calling thread until the client has taken something; False if it has not in `timeout` seconds.
+
+    That need not mean that more can be sent already: try, and wait again for as long as the client may still take.
+    """
     if wait_until_ready(connection, True, timeout * FIRST_LOOK):
         return True
-    while True:
-        before = unacknowledged(connection)
-        if wait_until_ready(connection, True, timeout * (1 - FIRST_LOOK)):
-            return True
-        after = unacknowledged(connection)
-        if before is None or after is None or after >= before:
-            return False
+    before = unacknowledged(connection)
+    if wait_until_ready(connection, True, timeout * (1 - FIRST_LOOK)):
+        return True
+    after = unacknowledged(connection)
+    return before is not None and after is not None and after < before
 
 
 def wait_until_ready(connection: Any, for_writing: bool, timeout: float) -> bool:

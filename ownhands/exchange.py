@@ -30,7 +30,7 @@ class ExchangeHandler(AnsweringHandler):
             octets = self.connection.recv(self.receive_size)
             if not octets:
                 return self._end_of_octets()
-            if self._lingering:
+            if self.is_lingering:
                 return
             if not self._unused:
                 self._unused = octets
@@ -48,7 +48,7 @@ class ExchangeHandler(AnsweringHandler):
 
     def _proceed(self, is_new: bool = True) -> None:
         """Goes on with what has been received: heads, contents, answers, until more octets are needed."""
-        while self._unused and self._outgoing is None and not self.close_connection and not self._lingering:
+        while self._unused and self._outgoing is None and not self.close_connection and not self.is_lingering:
             if self._unread is not None:
                 self._drop_content(self._unread)
             elif self._gathering is not None:
@@ -88,7 +88,7 @@ class ExchangeHandler(AnsweringHandler):
     def refuse_turn(self) -> None:
         """All threads are busy, and were for too long: 503, unless an answer is on its way already."""
         if self._outgoing is None:
-            self.take_turn(self.handle if self._lingering else self._refuse_busy)
+            self.take_turn(self.handle if self.is_lingering else self._refuse_busy)
 
     def _refuse_busy(self) -> None:
         try:

@@ -121,10 +121,13 @@ class Lane:
         if self._held is not None and len(self._list.watches) <= self.max_connections:
             held, self._held = self._held, None
             self._admit(held)
-        turn = self._turn
+        turn, ready = self._turn, None
         while (watch := self._next_due(now)) is not None:
-            if self._is_spared(watch):
-                continue
+            if watch.spared != watch.turner.deadline:  # it may be ready, and so have been in time: the process was not
+                watch.spared = watch.turner.deadline
+                ready = self._who_is_ready() if ready is None else ready
+                if watch.fd in ready:
+                    continue  # its turn comes next, and enters the deadline again; that one then counts
             self._turn_started = self.clock()
             turn.append(watch)
             self._take(lambda turner=watch.turner: self._expire(turner, now), watch)  # type: ignore[misc]
@@ -137,13 +140,10 @@ class Lane:
             self._wind_down()
         return None
 
-    def _is_spared(self, watch: Watch) -> bool:
-        """Whether it is ready, and so was in time, but not looked at: the process had no time. Once for a deadline."""
-        if watch.spared == watch.turner.deadline:
-            return False
-        watch.spared = watch.turner.deadline
-        self._found = self._found or self._list.poller.poll(0, len(self._list.watches) + 1)
-        return any(fd == watch.fd for fd, _ in self._found)  # its turn, which is next, enters the deadline again
+    def _who_is_ready(self) -> set[int]:
+        """The descriptors of all who are ready now; the next look finds them too."""
+        self._found = self._list.poller.poll(0, len(self._list.watches) + 1)
+        return {fd for fd, _ in self._found}
 
     def _expire(self, turner: Turner, now: float) -> None:
         turner.expire()
@@ -205,13 +205,12 @@ class Lane:
         while self._cutting and (watch := self._crew.late(math.inf)) is not None:
             self._cut_off(watch)
         watches = self._list.watches
-        if not self._cutting:  # what has been sent already is answered; closed unread, it would be reset
-            self._found = self._list.poller.poll(0, len(watches) + 1)
-        spoken = {fd for fd, _ in self._found}
+        # What has been sent already is answered; closed unread, it would be reset.
+        spoken: set[int] = set() if self._cutting else self._who_is_ready()
         for watch in list(watches.values()):
             if watch.busy or watch.fd in spoken:
                 continue
-            if watch.turner.is_idle:
+            if watch.turner.is_idle or (self._cutting and watch.turner.is_lingering):
                 self._abandon(watch)
             elif self._cutting:
                 self._cut_off(watch)

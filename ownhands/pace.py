@@ -60,7 +60,7 @@ class SendPace(Pace):
     def look(self, now: float, connection: Any, size: int) -> float:
         """When to look again; not after `now` if the client is too slow."""
         waiting = unacknowledged(connection)
-        before, self.taken = self.taken, size - (waiting or 0)
+        before, self.taken = self.taken, max(size + getattr(connection, "held", 0) - (waiting or 0), 0)
         has_moved = waiting is not None and before is not None and self.taken > before
         return self.deadline(now if has_moved else self.paused, self.taken)
 

@@ -320,8 +320,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """Serves a connection, anything with recv, send and close, on this thread until it is closed or watched."""
         if self.serves_in_turns:
             connection = without_waiting(connection)
-        elif hasattr(connection, "setblocking"):
-            connection.setblocking(True)  # BSD and macOS let it inherit the listener's ways
+        elif hasattr(connection, "settimeout"):
+            connection.settimeout(connection.gettimeout())  # BSD and macOS let it inherit the listener's ways
         handler = self.finish_request(connection, client_address)
         if not isinstance(handler, ConnectionHandler):
             return self.shutdown_request(connection)  # a socketserver handler: its one turn is over

@@ -38,7 +38,7 @@ class Stopping:
             return True  # an engine is held up outside all turns
         if now - self._began >= self.timeout:
             self.cut()
-        elif now - self._began >= SAY_AFTER and not self._has_said:
+        elif now - self._began >= SAY_AFTER and not self._has_said and self.timeout < math.inf:
             self._has_said = True
             log.warning("stopping: waiting at most %g s, open connections: %d", self.timeout,
                         sum(engine.connections for engine in self.engines))

@@ -58,6 +58,7 @@ class TLSConnection:
     def __init__(self, connection: ssl.SSLSocket) -> None:
         self._socket = connection
         self.wants_write = False
+        self.held = 0  # octets of which OpenSSL may have sent a part, without saying so
         self._has_begun = False
         self.is_plain = False  # whether the client speaks HTTP where TLS is expected
         self.is_cut = False  # whether the end is to be none that was meant
@@ -84,7 +85,10 @@ class TLSConnection:
     def send(self, data: bytes | memoryview, /) -> int:
         if self.is_plain:
             return socket.socket.send(self._socket, data)
-        sent: int = self._attempt(self._socket.send, data[:SEND_SIZE])
+        piece = data[:SEND_SIZE]
+        self.held = len(piece)
+        sent: int = self._attempt(self._socket.send, piece)
+        self.held = 0
         return sent
 
     def _attempt(self, operation: Any, argument: Any) -> Any:

@@ -139,7 +139,7 @@ class FakeTurner:
         self.name, self.log = name, [] if log is None else log
         self.close_connection = False
         self.deadline = math.inf
-        self.wants_write = False
+        self.wants_write = self.is_lingering = False
         self.is_idle = True
         self.threads: list[threading.Thread] = []
         self.steps: list[Callable[[], None]] = []

@@ -333,6 +333,14 @@ class CutTest(EngineTest):
         self.assertEqual([turner], self.stage.closed)
         self.assertEqual([repr(turner)], self.engine.undone)
 
+    def test_nor_is_what_has_been_answered(self):
+        turner = self.stage.add(1000)
+        turner.is_idle, turner.is_lingering = False, True
+        self.poller.settle()
+        self.engine.cut()
+        self.stage.join()
+        self.assertEqual(([turner], []), (self.stage.closed, self.engine.undone))
+
     def test_what_is_idle_is_not_missed(self):
         self.stage.add(1000)
         self.poller.settle()

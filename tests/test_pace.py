@@ -1,7 +1,7 @@
 """How slow a client may be, and what counts as taken by it."""
 import socket
 import unittest
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from nose2.tools import params
 
@@ -62,6 +62,14 @@ class SendPaceTest(unittest.TestCase):
         with acknowledging(100, 50):
             self.assertEqual([pace.wait(1000, None, 100), pace.look(1012.5, None, 100)], [1012.5, 1010])
 
+    @params((0, 1010), (50, 1055), (None, 1010))
+    def test_so_does_what_a_layer_in_between_holds(self, held, deadline):
+        connection = object() if held is None else Mock(held=held)
+        pace = SendPace(1000, 0, timeout=100, min_rate=1, grace=10)
+        with acknowledging(1005, 1005):
+            pace.wait(1000, connection, 1000)
+            self.assertEqual(pace.look(1012.5, connection, 1000), deadline)
+
     def test_an_answer_goes_on_while_the_system_says_that_it_is_taken(self):
         session = Session(answering(b"x" * 1_000_000), room=100_000)
         with acknowledging(*range(90_000, 30_000, -10_000), 40_000):
@@ -104,6 +112,11 @@ class SystemTest(unittest.TestCase):
 
     def test_a_thread_waits_for_room(self):
         self.assertTrue(wait_until_taken(self.ours, 10))
+
+    def test_or_until_something_is_taken(self):
+        self.fill()
+        with patch("ownhands.connection.unacknowledged", side_effect=(10, 9)):
+            self.assertTrue(wait_until_taken(self.ours, 0.01))
 
     def test_but_not_for_a_client_that_takes_nothing(self):
         self.fill()

@@ -283,6 +283,22 @@ class FirstTurnTest(ServerTest):
         self.assertEqual([is_taken], found)
 
 
+class AcceptedTest(ServerTest):
+    def test_a_timeout_that_get_request_has_set_stays(self):
+        class Telling(socketserver.StreamRequestHandler):
+            def handle(self):
+                self.wfile.write(str(self.request.gettimeout()).encode())
+
+        class Hurried(HTTPServer):
+            def get_request(self):
+                connection, address = super().get_request()
+                connection.settimeout(1.5)
+                return connection, address
+
+        with Hurried("127.0.0.1", 0, Telling) as server:
+            self.assertEqual(b"1.5", self.read(self.connect(server)))
+
+
 class LanesTest(unittest.TestCase):
     @params((3, 64, 3), (3, 2, 2), (0, 64, 1))
     def test_or_as_one_says(self, lanes, max_threads, count):
