@@ -101,13 +101,14 @@ class Fields(Values):
 
 SERVER_FIELDS = frozenset(["connection", "content-length", "transfer-encoding", "date", "server"])
 
-
 NO_FIELD = {  # keywords of other libraries, of which a field would be made that nobody means: what to write instead
     "status": "the status is the second argument, by position",
     "detail": "the detail is the second argument, by position",
     "headers": "each field is a keyword argument: x_request_id='1' is X-Request-Id: 1",
-    "json": "give body=json.dumps(value), content_type='application/json'",
-    "data": "give body=",
+    "content": "the content is the first argument, by position; of a request in a test, body=",
+    "body": "the content is the first argument, by position",
+    "json": "write Response.json(value); for a request in a test, body=json.dumps(value)",
+    "data": "the content is the first argument, by position; of a request in a test, body=",
     "params": "write the query into the target: '/path?name=value'",
     "cookies": "give cookie='name=value'",
 }

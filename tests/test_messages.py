@@ -267,6 +267,11 @@ class Responses(unittest.TestCase):
         with self.assertRaises(TypeError):
             Response(etag=value)
 
+    @params("content", "body")
+    def test_the_content_is_no_field(self, name):
+        with self.assertRaises(TypeError):
+            Response(**{name: "a"})
+
     @params("status", "headers", "detail", "json", "data", "params", "cookies")
     def test_keywords_that_mean_no_field(self, name):
         for make in (Response, Response().with_fields, partial(HTTPError, 404), partial(encode_request, "/")):
