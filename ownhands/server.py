@@ -57,19 +57,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             raise TypeError("host and port are two arguments: HTTPServer('127.0.0.1', 8000, Handler)")
         if not callable(handler):
             raise TypeError(f"handler is a class, or what makes a handler, not {handler!r}")
-        for_handler = {}
-        for name, value in knobs.items():
-            on_server, on_handler = is_knob(type(self), name), is_knob(handler_class(handler), name)
-            if name in NOT_HERE and not on_handler:
-                raise TypeError(f"{name} has no meaning here: {NOT_HERE[name]}")
-            if not on_server and not on_handler:
-                raise TypeError(f"{name!r} is no knob of {type(self).__name__} or of its handler")
-            if on_server:
-                setattr(self, name, value)
-            if on_handler:
-                for_handler[name] = value
-        if for_handler:
-            handler = with_attributes(handler, for_handler)
+        handler = self._take_knobs(handler, knobs)
         BaseServer.__init__(self, (host, port), handler)
         self.is_stopping = False
         self.socket: socket.socket | None = None  # type: ignore[assignment]  # the listener, once it is open
@@ -86,6 +74,21 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         self._tls_context: Any = None
         if self.tls is not None:
             self.reload_tls()
+
+    def _take_knobs(self, handler: Any, knobs: dict[str, Any]) -> Any:
+        """Sets those of the server, and gives the handler class with its own."""
+        for_handler = {}
+        for name, value in knobs.items():
+            on_server, on_handler = is_knob(type(self), name), is_knob(handler_class(handler), name)
+            if name in NOT_HERE and not on_handler:
+                raise TypeError(f"{name} has no meaning here: {NOT_HERE[name]}")
+            if not on_server and not on_handler:
+                raise TypeError(f"{name!r} is no knob of {type(self).__name__} or of its handler")
+            if on_server:
+                setattr(self, name, value)
+            if on_handler:
+                for_handler[name] = value
+        return with_attributes(handler, for_handler) if for_handler else handler
 
     # ---- life cycle -------------------------------------------------------------------------------------------------
 
