@@ -145,7 +145,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
             self._begin_sending(response, Outgoing(octets, size=sent))
 
     def _send_framed(self, response: Response, method: str, is_10: bool, persistent: bool,
-                    is_error: bool = False) -> None:
+                     is_error: bool = False) -> None:
         """Sends an answer of any kind; what it raises before its first octet is answered with an error."""
         persistent = persistent and not self.close_connection
         try:

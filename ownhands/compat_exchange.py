@@ -359,7 +359,7 @@ class Exchanges(ExchangeHandler):
         self._send_whole(response, octets)
 
     def _send_framed(self, response: Response, method: str, is_10: bool, persistent: bool,
-                    is_error: bool = False) -> None:
+                     is_error: bool = False) -> None:
         if type(response) is not Written:
             return super()._send_framed(response, method, is_10, persistent, is_error)
         self._persistent = False
