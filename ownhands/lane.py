@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .crew import Crew
 from .polling import READ, WRITE, Poller, Waker, make_poller
-from .watch import SUSPICION, WARY_FOR, Caution, Turner, Watch
+from .watch import WARY_FOR, Caution, Turner, Watch
 from .watchlist import Watchlist
 
 log = logging.getLogger("ownhands")
@@ -102,7 +102,7 @@ class Lane:
                 self._settle(watch)
 
     def _note_slow(self, watch: Watch) -> None:
-        watch.suspicion = SUSPICION
+        watch.suspect(self._turns)
         watch.caution.fail(self._turns)
         self._wary_until = self._turns + WARY_FOR
 

@@ -23,14 +23,17 @@ class CautionTest(unittest.TestCase):
     def test_a_slow_turn_among_many_quick_ones_does_not_make_it_cautious(self):
         self.assertEqual([0, 0, 0], [self.fail(at) for at in (100, 200, 300)])
 
-    def test_each_trial_that_fails_at_once_doubles_it(self):
-        self.assertEqual([0, 64, 128, 256], [self.fail(at) for at in (1, 2, 3, 4)])
+    def test_nor_do_two_in_close_succession_which_the_system_may_have_held_up(self):
+        self.assertEqual([0, 0, 0, 0], [self.fail(at) for at in (1, 2, 900, 901)])
+
+    def test_three_do_and_each_time_that_is_so_again_at_once_doubles_it(self):
+        self.assertEqual([0, 0, 64, 0, 0, 128, 0, 0, 256], [self.fail(at) for at in range(9)])
 
     def test_it_has_an_end(self):
-        self.assertEqual(8192, [self.fail(at) for at in range(20)][-1])
+        self.assertEqual(1024, [self.fail(at) for at in range(30)][-1])
 
     def test_quick_turns_reset_it(self):
-        self.assertEqual([0, 64, 0, 64], [self.fail(at) for at in (1, 2, 900, 901)])
+        self.assertEqual([0, 0, 64, 0, 0, 64], [self.fail(at) for at in (1, 2, 3, 900, 901, 902)])
 
     def test_it_does_not_go_below_nothing(self):
         self.caution.spend(1)

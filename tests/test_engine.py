@@ -7,7 +7,7 @@ from nose2.tools import params
 
 from ownhands import crew, engine
 from ownhands.polling import READ
-from ownhands.watch import SUSPICION, WARY_FOR, Caution
+from ownhands.watch import SUSPECT_FOR, SUSPICION, WARY_FOR, Caution, Watch
 
 from .engines import Block, FakeTurner, Stage, wait_for
 
@@ -273,13 +273,33 @@ class SuspectTest(EngineTest):
     def test_not_before_anothers(self):
         self.assertFalse(self.is_led_away(1001, self.quick))
 
-    @params((1, True), (SUSPICION - 1, True), (SUSPICION, False))
-    def test_it_is_tried_again_after_some_turns(self, turns, is_suspected):
-        for _ in range(turns):
+    def test_a_first_slow_turn_makes_it_suspect_for_one(self):
+        self.take_turn(0.001)
+        self.assertFalse(self.is_led_away(1000, self.slow))
+
+    @params((1, True), (2, True), (3, False))
+    def test_the_next_one_for_twice_as_many(self, turns, is_suspected):
+        for _ in range(1 + turns):
             self.take_turn(0.001)
         self.assertIs(is_suspected, self.is_led_away(1000, self.slow))
 
+    def test_but_for_one_again_where_it_was_quick_for_long(self):
+        self.take_turn(0.001)
+        self.engine._turns += SUSPECT_FOR
+        self.take_turn(0.001)
+        self.take_turn(0.001)
+        self.assertFalse(self.is_led_away(1000, self.slow))
+
+    def test_and_so_on_up_to_a_bound(self):
+        watch, suspicions = Watch(1000, self.slow, Caution()), []
+        for count in range(6):
+            watch.suspect(count)
+            suspicions.append(watch.suspicion)
+        self.assertEqual([1, 2, 4, 8, SUSPICION, SUSPICION], suspicions)
+
     def test_one_quick_turn_and_it_is_trusted(self):
+        self.take_turn(0.001)
+        self.take_turn(0.001)
         self.take_turn(0.0001)
         self.assertFalse(self.is_led_away(1000, self.slow))
 
