@@ -9,9 +9,7 @@ from .connection import log, receive
 from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder
 from .messages import HTTPError, Request, Response
 from .pace import Pace
-from .parser import Control, ProtocolError, parse_request_head, skip_empty_lines
-
-KEPT_HEAD_SIZE = 4 << 10  # octets of a head that are kept, for the next one may be the same
+from .parser import KEPT_HEAD_SIZE, Control, ProtocolError, parse_request_head, skip_empty_lines
 
 
 class ExchangeHandler(AnsweringHandler):

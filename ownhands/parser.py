@@ -3,6 +3,7 @@
 Pure functions. The outcome is a value, or None for 'more octets are needed', or ProtocolError for 'never valid'.
 Refuses to know connections, clocks, handlers, and what a request is for.
 """
+from functools import lru_cache
 from http import HTTPStatus
 from socket import AF_INET6, inet_pton
 from time import gmtime
@@ -29,6 +30,7 @@ from .grammar import (
 
 Pair = tuple[str, str]
 
+KEPT_HEAD_SIZE = 4 << 10  # octets of a head that is kept in part or whole, for the next one may be the same
 MAX_LENGTH_DIGITS = 18  # larger than any content, small enough for a machine word
 SHORTEST_FIELD_LINE = 4  # octets: a:CRLF
 
@@ -56,11 +58,11 @@ class HeadLimits:
 
 
 class Control:
-    """What a request says of host, framing and persistence (RFC 9112 3.2, 6.3 and 9.3), and the lines that say it."""
+    """What a request says of host, framing and persistence (RFC 9112 3.2, 6.3 and 9.3). Immutable, once made."""
 
-    def __init__(self, lines: list[bytes], minor: bytes, host: bytes | None, content_length: int | None,
-                 chunked: bool, persistent: bool, expects_continue: bool) -> None:
-        self.lines, self.minor, self.host = lines, minor, host
+    def __init__(self, minor: bytes, host: bytes | None, content_length: int | None, chunked: bool, persistent: bool,
+                 expects_continue: bool) -> None:
+        self.minor, self.host = minor, host
         self.content_length, self.chunked = content_length, chunked
         self.persistent, self.expects_continue = persistent, expects_continue
         self.has_content = chunked or bool(content_length)
@@ -96,7 +98,7 @@ def parse_request_head(octets: bytes, limits: HeadLimits = HeadLimits(),
     """The request head that the octets begin with, or None if it is not complete yet; raises ProtocolError.
 
     Empty lines before it are skipped (RFC 9112 2.2). `previous` is the last head on the connection, read with the same
-    limits: parsing is pure, so the same octets mean the same head, and the same deciding lines the same decisions.
+    limits: parsing is pure, so the same octets mean the same head.
     """
     if previous is not None and octets.startswith(previous.octets):
         return previous
@@ -108,11 +110,8 @@ def parse_request_head(octets: bytes, limits: HeadLimits = HeadLimits(),
     if (end > limits.max_head_size or len(target) > limits.max_target_size
             or len(section) > limits.max_fields * SHORTEST_FIELD_LINE):
         _check_limits(end, target, section, limits)
-    lines = CONTROL_LINE.findall(section)
-    if previous is not None and lines == previous.control.lines and minor == previous.control.minor:
-        control = previous.control
-    else:
-        control = parse_control(lines, minor)
+    lines = tuple(CONTROL_LINE.findall(section))
+    control = (parse_control if end > KEPT_HEAD_SIZE else _kept_control)(lines, minor)
     return RequestHead(method.decode(), target.decode(), section, control, octets[:end])
 
 
@@ -135,7 +134,7 @@ def _parse_other_head(octets: bytes, limits: HeadLimits) -> RequestHead | None:
     _check_limits(end + 4, target, section, limits)
     if FIELD_SECTION.fullmatch(section) is None:
         raise ProtocolError(400, _fault_of_fields(section))
-    control = parse_control(CONTROL_LINE.findall(section), minor)
+    control = parse_control(tuple(CONTROL_LINE.findall(section)), minor)
     return RequestHead(method.decode(), _check_target(method, target), section, control, octets[:end + 4])
 
 
@@ -226,7 +225,7 @@ def split_absolute_form(target: str) -> tuple[str, str] | None:
 
 # ---- fields ---------------------------------------------------------------------------------------------------------
 
-def parse_control(lines: list[bytes], minor: bytes = b"1") -> Control:
+def parse_control(lines: tuple[bytes, ...], minor: bytes = b"1") -> Control:
     """What the deciding ones of valid field lines mean; raises ProtocolError if the request must not be served."""
     found: dict[bytes, list[bytes]] = {}
     for line in lines:
@@ -241,8 +240,12 @@ def parse_control(lines: list[bytes], minor: bytes = b"1") -> Control:
         members = _list_members(options)
         persistent = b"close" not in members and (not is_10 or b"keep-alive" in members)
     return Control(
-        lines, minor, _parse_host(found.get(b"host"), is_10), None if lengths is None else _parse_length(lengths),
+        minor, _parse_host(found.get(b"host"), is_10), None if lengths is None else _parse_length(lengths),
         codings is not None, persistent, expectations is not None and not is_10 and _parse_expect(expectations))
+
+
+# The same few lines begin most connections: parsing is pure, so what they meant once they mean again, to anybody.
+_kept_control = lru_cache(maxsize=256)(parse_control)
 
 
 def _list_members(values: list[bytes]) -> list[bytes]:
