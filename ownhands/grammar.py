@@ -1,6 +1,6 @@
 """The grammar of RFC 9112, and of what it takes from RFC 9110 and RFC 3986, as regular expressions on octets.
 
-Each says what is valid, for parser.py. Refuses to know what anything means.
+Each says what is valid, for parser.py and targets.py. Refuses to know what anything means.
 """
 import re
 

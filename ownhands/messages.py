@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from .content import Decoder
 from .fields import NO_FIELDS, FieldArgument, Fields, Values
-from .parser import REASONS, RequestHead, check_field, split_absolute_form
+from .parser import REASONS, RequestHead, check_field
+from .targets import split_absolute_form
 
 Content = str | bytes | bytearray | memoryview | Iterable[bytes] | BinaryIO
 MAX_FORM_FIELDS = 1000  # in a query or a form; more is an attack on the hash table

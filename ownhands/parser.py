@@ -5,13 +5,10 @@ Refuses to know connections, clocks, handlers, and what a request is for.
 """
 from functools import lru_cache
 from http import HTTPStatus
-from socket import AF_INET6, inet_pton
 from time import gmtime
 from typing import NamedTuple
 
 from .grammar import (
-    ABSOLUTE_FORM,
-    AUTHORITY,
     BARE_LF,
     CHUNK_LINE,
     CODINGS_FOR_CHUNKED,
@@ -22,11 +19,11 @@ from .grammar import (
     IS_VALUE,
     LONGEST_METHOD,
     NAME,
-    ORIGIN_FORM,
     REQUEST_HEAD,
     STATUS_LINE,
     VERSION,
 )
+from .targets import is_authority, is_target
 
 Pair = tuple[str, str]
 
@@ -134,8 +131,10 @@ def _parse_other_head(octets: bytes, limits: HeadLimits) -> RequestHead | None:
     _check_limits(end + 4, target, section, limits)
     if FIELD_SECTION.fullmatch(section) is None:
         raise ProtocolError(400, _fault_of_fields(section))
+    if not is_target(method, target):
+        raise ProtocolError(400, "the request target is malformed")
     control = parse_control(tuple(CONTROL_LINE.findall(section)), minor)
-    return RequestHead(method.decode(), _check_target(method, target), section, control, octets[:end + 4])
+    return RequestHead(method.decode(), target.decode(), section, control, octets[:end + 4])
 
 
 def _check_unfinished(octets: bytes, line: bytes, limits: HeadLimits) -> None:
@@ -183,44 +182,6 @@ def _split_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, 
     if version[1] != b"1":
         raise ProtocolError(505, "only HTTP/1.x is spoken here")
     return words[0], words[1], version[2]
-
-
-def _check_target(method: bytes, target: bytes) -> str:
-    """The target as text, if its form is one that the method may have (RFC 9112 3.2)."""
-    if method == b"CONNECT":
-        port = target.rpartition(b":")[2].lstrip(b"0")  # RFC 9110 9.3.6: an empty or invalid one is rejected
-        valid = is_authority(target) and port.isdigit() and len(port) <= 5 and int(port) <= 65535
-    elif target == b"*":
-        valid = method == b"OPTIONS"
-    elif absolute := ABSOLUTE_FORM.fullmatch(target):
-        valid = is_authority(absolute[1])
-    else:
-        valid = ORIGIN_FORM.fullmatch(target) is not None
-    if not valid:
-        raise ProtocolError(400, "the request target is malformed")
-    return target.decode("ascii")
-
-
-def is_authority(octets: bytes) -> bool:
-    """Whether the octets are uri-host [ ":" port ] (RFC 9110 4.2.1, 7.2): a host, a port of digits, no userinfo."""
-    match = AUTHORITY.fullmatch(octets)
-    if match is None:
-        return False
-    if octets.startswith(b"[") and octets[1:2] not in b"vV":
-        try:
-            inet_pton(AF_INET6, match[1][1:-1].decode("ascii"))
-        except OSError:
-            return False
-    return True
-
-
-def split_absolute_form(target: str) -> tuple[str, str] | None:
-    """Authority and the origin-form behind it, or None for a target that is not in absolute-form."""
-    match = ABSOLUTE_FORM.fullmatch(target.encode("ascii"))
-    if match is None:
-        return None
-    authority, path, query = (group or b"" for group in match.groups())
-    return authority.decode("ascii"), (path or b"/").decode("ascii") + query.decode("ascii")
 
 
 # ---- fields ---------------------------------------------------------------------------------------------------------

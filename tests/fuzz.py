@@ -25,13 +25,13 @@ with atheris.instrument_imports(include=["ownhands"]):
         ProtocolError,
         RequestHead,
         encode_field_lines,
-        is_authority,
         parse_chunk_line,
         parse_field_lines,
         parse_request_head,
         parse_response_head,
         parse_trailer_section,
     )
+    from ownhands.targets import is_authority
     from ownhands.testing import MockConnection, in_pieces, parse_replies
 
 SEEDS = [

@@ -8,13 +8,12 @@ from ownhands.parser import (
     ProtocolError,
     check_field,
     encode_field_lines,
-    is_authority,
     parse_chunk_line,
     parse_field_lines,
     parse_request_head,
     parse_trailer_section,
-    split_absolute_form,
 )
+from ownhands.targets import is_authority, split_absolute_form
 
 LIMITS = HeadLimits(max_target_size=32, max_head_size=200, max_fields=4)
 SECRET = b"s3cr3t"  # stands in octets that no error may quote

@@ -1,0 +1,41 @@
+"""Request targets, in each of the forms they may have (RFC 9112 3.2), and the authorities within them.
+
+Pure functions. Refuses to know of any other part of a message.
+"""
+from socket import AF_INET6, inet_pton
+
+from .grammar import ABSOLUTE_FORM, AUTHORITY, ORIGIN_FORM
+
+
+def is_target(method: bytes, target: bytes) -> bool:
+    """Whether the target has a form that the method may have."""
+    if method == b"CONNECT":
+        port = target.rpartition(b":")[2].lstrip(b"0")  # RFC 9110 9.3.6: an empty or invalid one is rejected
+        return is_authority(target) and port.isdigit() and len(port) <= 5 and int(port) <= 65535
+    if target == b"*":
+        return method == b"OPTIONS"
+    if absolute := ABSOLUTE_FORM.fullmatch(target):
+        return is_authority(absolute[1])
+    return ORIGIN_FORM.fullmatch(target) is not None
+
+
+def is_authority(octets: bytes) -> bool:
+    """Whether the octets are uri-host [ ":" port ] (RFC 9110 4.2.1, 7.2): a host, a port of digits, no userinfo."""
+    match = AUTHORITY.fullmatch(octets)
+    if match is None:
+        return False
+    if octets.startswith(b"[") and octets[1:2] not in b"vV":
+        try:
+            inet_pton(AF_INET6, match[1][1:-1].decode("ascii"))
+        except OSError:
+            return False
+    return True
+
+
+def split_absolute_form(target: str) -> tuple[str, str] | None:
+    """Authority and the origin-form behind it, or None for a target that is not in absolute-form."""
+    match = ABSOLUTE_FORM.fullmatch(target.encode("ascii"))
+    if match is None:
+        return None
+    authority, path, query = (group or b"" for group in match.groups())
+    return authority.decode("ascii"), (path or b"/").decode("ascii") + query.decode("ascii")
