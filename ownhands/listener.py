@@ -25,6 +25,17 @@ SHORT_OF_DESCRIPTORS = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, err
 PAUSE = 0.5  # seconds without accepting, when the system is short of descriptors or memory
 
 
+class Listener(socket.socket):
+    """A socket that remembers its family and type: `accept` asks for both, and to convert them takes as long again."""
+
+    __slots__ = ("family", "type")
+
+    def __init__(self, family: socket.AddressFamily, type: socket.SocketKind = socket.SOCK_STREAM, proto: int = 0,
+                 fileno: int | None = None) -> None:
+        super().__init__(family, type, proto, fileno)
+        self.family, self.type = family, type  # type: ignore[misc]  # slots in front of the properties
+
+
 def bind(host: str, port: int, backlog: int, reuse_address: bool) -> socket.socket:
     """A listening socket; the empty host means every address, IPv6 and IPv4 together where the system can.
 
@@ -43,9 +54,9 @@ def bind(host: str, port: int, backlog: int, reuse_address: bool) -> socket.sock
     return _listen(family, address[:2], backlog, reuse_address)  # type: ignore[arg-type]
 
 
-def _listen(family: int, address: tuple[str, int], backlog: int, reuse_address: bool,
+def _listen(family: socket.AddressFamily, address: tuple[str, int], backlog: int, reuse_address: bool,
             dualstack: bool = False) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = Listener(family)
     try:
         if reuse_address:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

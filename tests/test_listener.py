@@ -156,6 +156,24 @@ class BindTest(unittest.TestCase):
 
 
 @unittest.skipIf(listener.resource is None, "no limit of open files here")
+class ListenerTest(unittest.TestCase):
+    def setUp(self):
+        self.listener = self.enterContext(bind("127.0.0.1", 0, 5, True))
+        self.client = self.enterContext(socket.create_connection(self.listener.getsockname()))
+
+    def test_what_it_accepts_is_an_ordinary_socket(self):
+        connection, _ = self.listener.accept()
+        with connection:
+            self.assertIs(socket.socket, type(connection))
+            self.assertEqual((socket.AF_INET, socket.SOCK_STREAM), (connection.family, connection.type))
+
+    def test_a_duplicate_listens_as_well(self):
+        with self.listener.dup() as duplicate:
+            connection, _ = duplicate.accept()
+            connection.close()
+            self.assertEqual(self.listener.getsockname(), duplicate.getsockname())
+
+
 class DescriptorsTest(unittest.TestCase):
     def limits(self, soft, hard):
         patch = mock.patch.multiple(listener.resource, getrlimit=lambda _: (soft, hard), setrlimit=mock.DEFAULT)
