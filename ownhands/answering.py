@@ -5,10 +5,10 @@ Owns all state of one connection. Refuses to know how requests are received: exc
 import logging
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .connection import ConnectionHandler, log, reset_on_close
-from .content import ContentStream, Decoder, Gathering, LengthDecoder, Outgoing
+from .content import ContentStream, Decoder, Gathering, LengthDecoder, Outgoing, open_temporary_file
 from .fields import FieldArgument, Fields
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
 from .limits import Limits
@@ -41,7 +41,9 @@ class AnsweringHandler(Limits, ConnectionHandler):
         self._exchange: Request | None = None  # the request to which an answer is owed
         self._gathering: Gathering | None = None  # its content
         self._content_stream: ContentStream | None = None  # its content, where the handler reads it as it comes
-        self._stream_limit: int | None = None  # octets of it, where it is read so
+        self._content_limit = 0  # octets that it may have
+        self._is_streamed = False  # whether the handler reads it as it comes
+        self._open_file: Callable[[], BinaryIO] = open_temporary_file  # where it goes if it is too large for memory
         self._expects_continue = False  # whether the client waits for a 100 before it sends the content
         self._unread: Decoder | None = None  # content that is dropped as it comes
         self._content_pace: Pace | None = None

@@ -109,11 +109,18 @@ class ChunkedDecoder:
         return after
 
 
-class Gathering:
-    """A content being gathered between turns: in memory, beyond `memory_size` octets in a temporary file."""
+def open_temporary_file() -> BinaryIO:
+    import tempfile  # takes long to import, and few contents are so large
+    return tempfile.TemporaryFile()  # closed with the exchange
 
-    def __init__(self, decoder: Decoder, max_content_size: int, memory_size: int) -> None:
+
+class Gathering:
+    """A content being gathered between turns: in memory, beyond `memory_size` octets in a file that is opened then."""
+
+    def __init__(self, decoder: Decoder, max_content_size: int, memory_size: int,
+                 open_file: Callable[[], BinaryIO] = open_temporary_file) -> None:
         self.decoder, self.max_content_size, self.memory_size = decoder, max_content_size, memory_size
+        self.open_file = open_file
         self.size = 0
         self._pieces: list[bytes | bytearray] = []
         self._file: BinaryIO | None = None
@@ -125,8 +132,7 @@ class Gathering:
         if self.size > self.max_content_size:
             raise ProtocolError(413, "the content is too large")
         if self._file is None and self.size > self.memory_size:
-            import tempfile  # takes long to import, and few contents are so large
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed with the exchange
+            self._file = self.open_file()
             self._file.writelines(self._pieces)
             self._pieces.clear()
         if self._file is not None:

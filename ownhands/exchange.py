@@ -3,10 +3,12 @@
 Refuses to know what a request is for: it asks the hooks, see handler.py.
 """
 import io
+from collections.abc import Callable
+from typing import BinaryIO
 
 from .answering import AnsweringHandler
 from .connection import log, receive
-from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder
+from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder, open_temporary_file
 from .messages import HTTPError, Request, Response
 from .pace import Pace
 from .parser import KEPT_HEAD_SIZE, Control, ProtocolError, parse_request_head, skip_empty_lines
@@ -125,20 +127,20 @@ class ExchangeHandler(AnsweringHandler):
         """The head of a request with content: asks `on_head`, then takes the content, or begins to receive it."""
         length = control.content_length
         self._expects_continue = control.expects_continue and not self._unused
-        self._stream_limit = self.max_content_size if self.stream_content else None
+        self._content_limit, self._is_streamed = self.max_content_size, self.stream_content
+        self._open_file = open_temporary_file
         refusal = self._ask_on_head(request)
-        limit = self.max_content_size if self._stream_limit is None else self._stream_limit
         if refusal is None and length is not None:
-            if length > limit:
+            if length > self._content_limit:
                 raise ProtocolError(413, "the content is too large")
-            if self._stream_limit is None and length <= min(len(self._unused), self.max_memory_size):  # as most
+            if not self._is_streamed and length <= min(len(self._unused), self.max_memory_size):  # as most
                 content, self._unused = self._unused[:length], self._unused[length:]
                 request.set_content(content)
                 return self._send_answer(request, self._ask_on_request(request))
-        self._begin_receiving(request, length, limit, refusal)
+        self._begin_receiving(request, length, refusal)
 
-    def _begin_receiving(self, request: Request, length: int | None, limit: int, refusal: Response | None) -> None:
-        """A content that has not come, or not by its end; `length` and `limit` in octets."""
+    def _begin_receiving(self, request: Request, length: int | None, refusal: Response | None) -> None:
+        """A content that has not come, or not by its end; `length` in octets."""
         decoder: Decoder = (ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size) if length is None
                             else LengthDecoder(length))
         self._content_pace = Pace(self._clock(), 0, self.content_timeout, self.min_rate, self.rate_grace)
@@ -149,20 +151,29 @@ class ExchangeHandler(AnsweringHandler):
             except ProtocolError:
                 self._was_refused = True  # twice; the first time it was told why
             self._send_answer(request, refusal)
-        elif self._stream_limit is not None:
-            self._content_stream, self._unused = ContentStream(decoder, self._unused, self._receive_content, limit), b""
+        elif self._is_streamed:
+            self._content_stream = ContentStream(decoder, self._unused, self._receive_content, self._content_limit)
+            self._unused = b""
             request.set_content(io.BufferedReader(self._content_stream), decoder)
             answer = self._ask_on_request(request)
             if type(answer.content) is bytes:
                 self._end_stream(self._content_stream)  # no more will be read, and the answer can tell what that means
             self._send_answer(request, answer)
         else:
-            self._gathering = Gathering(decoder, self.max_content_size, self.max_memory_size)
+            self._gathering = Gathering(decoder, self._content_limit, self.max_memory_size, self._open_file)
             self._take_content(self._gathering)
 
     def stream_this(self, max_size: int) -> None:
         """For `on_head`: the content of this request is read from `request.stream` as it comes, `max_size` octets."""
-        self._stream_limit = max_size
+        self._content_limit, self._is_streamed = max_size, True
+
+    def gather_this(self, max_size: int, open_file: Callable[[], BinaryIO]) -> None:
+        """For `on_head`: the content of this request may have `max_size` octets, and comes before `on_request`.
+
+        What is too large for memory goes to the file that `open_file()` gives, which is closed once the answer is out.
+        An HTTPError or OSError of that, or of writing to it, is answered.
+        """
+        self._content_limit, self._is_streamed, self._open_file = max_size, False, open_file
 
     def _take_content(self, gathering: Gathering) -> None:
         """Gathers what has come, and answers when that is all."""
@@ -171,7 +182,7 @@ class ExchangeHandler(AnsweringHandler):
         try:
             self._unused = gathering.take(self._unused)
             content = gathering.result() if gathering.decoder.complete else b""
-        except OSError as error:  # no room for a temporary file
+        except (HTTPError, OSError) as error:  # no room for a temporary file; or who keeps it does not want it
             return self._refuse_request(error)
         if not gathering.decoder.complete:
             if self._expects_continue:

@@ -179,15 +179,17 @@ class FileHandler(AuthHandler):
         for coding in acceptable_codings(asked.get("Accept-Encoding")):
             if coding == IDENTITY:
                 return self.whole_file(content, status, media_type, "", "", self.varying)
-            found = self.open_file((*names[:-1], names[-1] + SUFFIXES[coding].encode()))
+            # What anybody may send here must not become the content of another file.
+            found = None if self.can_upload else self.open_file((*names[:-1], names[-1] + SUFFIXES[coding].encode()))
             if found is not None and found[1].st_mtime + _SIBLING_SLACK >= status.st_mtime:
                 close(content)
                 return self.whole_file(*found, media_type, coding, "", self.varying)
             # A range of what is compressed on the fly would be of no use to anybody; it is of the file then.
             if (coding == "gzip" and self.min_gzip_size <= status.st_size <= self.max_gzip_size
                     and "Range" not in asked and mediatypes.is_compressible(media_type)):
-                packed = gzip_cache.get((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size),
-                                        lambda: read_now(content))
+                packed = gzip_cache.get(
+                    (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size),
+                    lambda: read_now(content))
                 if packed is not None:
                     close(content)
                     return self.whole_file(packed, status, media_type, coding, "-gz", self.varying)
@@ -253,10 +255,10 @@ class UploadHandler(FileHandler):
     max_upload: int | None = None  # octets of one file; 413
 
     def on_head(self, request: Request) -> Response | None:
-        """Refuses before the content is read what would not be stored; what goes on is read as it comes."""
+        """Refuses before the content is read what would not be stored; what goes on is gathered in the folder."""
         refused = super().on_head(request)
         if refused is None and request.method in ("PUT", "POST"):
-            self.stream_this(check_upload(request, *self.place_of(request), self.terms()))
+            self.gather_this(*check_upload(request, *self.place_of(request), self.terms()))
         return refused
 
     def do_PUT(self, request: Request) -> Response:

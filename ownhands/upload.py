@@ -4,20 +4,27 @@ Refuses to know who is authorised and which folder a path means: the handler ask
 """
 import errno
 import functools
+import io
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+import stat
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from .conditions import evaluate
 from .messages import HTTPError, Request, Response
-from .multipart import parse_boundary, read_parts
+from .multipart import Part, parse_boundary, read_parts
 from .parser import REASONS
+from .representation import etag_of, modified_of
 
-PIECE_SIZE = 64 << 10  # octets read from a client at once
+PIECE_SIZE = 64 << 10  # octets read at once
+FORM_SLACK = 1 << 20  # octets in which a part that is too large may end, and the form be read to its end all the same
 MAX_NAME_SIZE = 255  # octets of a file's name
 UNLIMITED = 1 << 62
 _PARTIAL = re.compile(r"\.upload-[0-9a-f]{16}\.part")
@@ -54,28 +61,33 @@ def check_origin(request: Request) -> None:
         raise HTTPError(403, "this was sent by a page of another site")
 
 
-def check_upload(request: Request, folder: Path, name: str, terms: Terms) -> int:
+def check_upload(request: Request, folder: Path, name: str, terms: Terms) -> tuple[int, Callable[[], "Partial"]]:
     """For `on_head`: whether this PUT or POST may go on, `name` being "" where the folder itself is addressed.
 
-    Gives the octets that its content may have, for `stream_this`. Raises HTTPError: 400, 403, 405, 409, 412, 413, 415
-    and 507. All is looked at again once the content has come, but a refusal spares sending it.
+    Gives what `gather_this` takes. Raises HTTPError: 400, 403, 405, 409, 412, 413, 415 and 507. All is looked at again
+    once the content has come, but a refusal spares sending it.
     """
     check_origin(request)
     if not folder.is_dir():
         raise HTTPError(409, "there is no such folder")
     length = request.head.control.content_length or 0  # of chunks only their end tells
+    max_size = UNLIMITED if terms.max_size is None else terms.max_size
     if request.method == "POST":
         if name:
             raise HTTPError(405, "a form is sent to a folder", allow="GET, HEAD, OPTIONS, PUT")
-        if parse_boundary(request.fields.get("Content-Type", "")) is None:
+        boundary = parse_boundary(request.fields.get("Content-Type", ""))
+        if boundary is None:
             raise HTTPError(415, "this takes a form sent as multipart/form-data", accept="multipart/form-data")
+        wanted = UNLIMITED, functools.partial(open_form, folder, boundary, max_size)
+        length *= 2  # the form, and the files in it
     else:
         check_put(request, folder, name, terms)
-        if terms.max_size is not None and length > terms.max_size:
-            raise too_large(terms.max_size)
+        if length > max_size:
+            raise too_large(max_size)
+        wanted = max_size, functools.partial(open_partial, folder)
     if length > shutil.disk_usage(folder).free:
         raise HTTPError(507, "there is not enough space")
-    return UNLIMITED if terms.max_size is None or request.method == "POST" else terms.max_size
+    return wanted
 
 
 def check_put(request: Request, folder: Path, name: str, terms: Terms) -> None:
@@ -86,16 +98,27 @@ def check_put(request: Request, folder: Path, name: str, terms: Terms) -> None:
         raise HTTPError(400, "a file cannot have this name here")
     if "Content-Range" in request.fields or "Content-Encoding" in request.fields:
         raise HTTPError(400, "this takes whole files, as they are")  # RFC 9110 14.5
-    target = folder / name
-    if not os.path.lexists(target):
-        if "If-Match" in request.fields:
-            raise HTTPError(412, "there is no such file")
-    elif target.is_dir():
-        raise HTTPError(409, "a folder has this name")
-    elif request.fields.get("If-None-Match", "").strip() == "*":
-        raise HTTPError(412, "it exists already")
-    elif not terms.overwrite:
+    check_conditions(request, folder / name)
+    if os.path.lexists(folder / name) and not terms.overwrite:
         raise HTTPError(409, "it exists already")
+
+
+def check_conditions(request: Request, target: Path) -> None:
+    """Whether it is, and still is, the file that is meant (RFC 9110 13.1). Raises HTTPError: 412; 409 for a folder."""
+    etag, modified, now = None, None, time.time()
+    with suppress(OSError):
+        status = target.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise HTTPError(409, "a folder has this name")
+        etag, modified = etag_of(status, now), modified_of(status, now)
+    if _is_for_new(request) and os.path.lexists(target):
+        raise HTTPError(412, "it exists already")
+    if evaluate(request.method, request.fields, etag, modified) is not None:
+        raise HTTPError(412, "there is no such file" if etag is None else "the file is another one by now")
+
+
+def _is_for_new(request: Request) -> bool:
+    return request.fields.get("If-None-Match", "").strip(" \t") == "*"
 
 
 def too_large(max_size: int) -> HTTPError:
@@ -139,32 +162,89 @@ def is_partial(name: str) -> bool:
 
 # ---- storing --------------------------------------------------------------------------------------------------------
 
+class _OnDisk(io.FileIO):
+    """What the system says against octets is answered, whoever writes them: raises HTTPError as well."""
+
+    def write(self, octets: Any, /) -> int:
+        try:
+            return super().write(octets)
+        except OSError as error:
+            raise refusal(error) from error
+
+
+class Partial(io.BufferedRandom):
+    """A file that has not come whole, beside where it will be. Closing it takes it away, unless it was published."""
+
+    def __init__(self, raw: _OnDisk, path: Path) -> None:
+        super().__init__(raw)
+        self.path = path
+
+    def publish(self, target: Path, overwrite: bool) -> bool:
+        """The file is whole: gives it its name, and says whether that is a new one. Raises HTTPError and OSError."""
+        try:
+            self.flush()
+            os.fsync(self.fileno())  # a name whose content a power cut can take away would be half-written too
+            super().close()  # Windows renames nothing that is open
+            return publish(self.path, target, overwrite)
+        except OSError as error:
+            raise refusal(error) from error
+
+    def close(self) -> None:
+        with suppress(HTTPError, OSError):  # octets that had no room on the disk are tried again
+            super().close()
+        self.path.unlink(missing_ok=True)
+
+
+class PartialForm(Partial):
+    """A form that has not come whole. A part that is much larger than a file may be ends it early: HTTPError(413)."""
+
+    def __init__(self, raw: _OnDisk, path: Path, boundary: bytes, max_size: int) -> None:
+        super().__init__(raw, path)
+        self.delimiter, self.max_size = b"\r\n--" + boundary, max_size
+        self._size = 0  # octets of the part so far
+        self._tail = b""  # in which a delimiter may begin
+
+    def write(self, octets: Any, /) -> int:
+        seen = self._tail + bytes(octets)
+        begin = seen.rfind(self.delimiter)
+        self._size = len(seen) - begin if begin >= 0 else self._size + len(octets)
+        if self._size > self.max_size + FORM_SLACK:
+            raise too_large(self.max_size)
+        self._tail = seen[-len(self.delimiter):]
+        return super().write(octets)
+
+
+def open_partial(folder: Path) -> Partial:
+    """Raises HTTPError and OSError."""
+    return Partial(*_create(folder))
+
+
+def open_form(folder: Path, boundary: bytes, max_size: int) -> Partial:
+    """Raises HTTPError and OSError."""
+    return PartialForm(*_create(folder), boundary, max_size)
+
+
+def _create(folder: Path) -> tuple[_OnDisk, Path]:
+    path = folder / f".upload-{secrets.token_hex(8)}.part"
+    try:
+        return _OnDisk(path, "x+"), path
+    except OSError as error:
+        raise refusal(error) from error
+
+
 def store(folder: Path, name: str, pieces: Iterable[bytes], terms: Terms) -> bool:
-    """Stores the pieces as a file, whole or not at all; whether it is a new one. Waits for the pieces.
+    """Stores the pieces as a file, whole or not at all; whether it is a new one.
 
     Raises HTTPError (409 where it exists and may not be overwritten, 413, 507 and others), and what `pieces` raises.
     """
-    partial = folder / f".upload-{secrets.token_hex(8)}.part"
-    try:
-        try:
-            with partial.open("xb") as file:
-                write_pieces(file, pieces, terms.max_size)
-            return publish(partial, folder / name, terms.overwrite)
-        except OSError as error:
-            raise _refusal(error) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_pieces(file: Any, pieces: Iterable[bytes], max_size: int | None) -> None:
     size = 0
-    for piece in pieces:
-        size += len(piece)
-        if max_size is not None and size > max_size:
-            raise too_large(max_size)
-        file.write(piece)
-    file.flush()
-    os.fsync(file.fileno())  # a name whose content a power cut can take away would be half-written too
+    with open_partial(folder) as file:
+        for piece in pieces:
+            size += len(piece)
+            if terms.max_size is not None and size > terms.max_size:
+                raise too_large(terms.max_size)
+            file.write(piece)
+        return file.publish(folder / name, terms.overwrite)
 
 
 def publish(partial: Path, target: Path, overwrite: bool) -> bool:
@@ -196,7 +276,8 @@ def _name_new(partial: Path, target: Path) -> None:
         partial.replace(target)
 
 
-def _refusal(error: OSError) -> BaseException:
+def refusal(error: OSError) -> Exception:
+    """The answer to what the system has said; the error itself where that is a fault of the server's."""
     status = _STATUSES.get(error.errno or 0)
     if status is None:
         return error
@@ -207,12 +288,6 @@ def _refusal(error: OSError) -> BaseException:
 
 # ---- answering ------------------------------------------------------------------------------------------------------
 
-def read_pieces(request: Request) -> Iterator[bytes]:
-    """The content as it comes; waits for the client."""
-    read: Any = request.stream.read1  # type: ignore[attr-defined]
-    return iter(functools.partial(read, PIECE_SIZE), b"")
-
-
 def own_path(request: Request) -> str:
     """The path that was addressed, for Location: two slashes at its beginning would lead to another host."""
     return "/" + request.split_target()[1].lstrip("/")
@@ -220,10 +295,13 @@ def own_path(request: Request) -> str:
 
 def receive_put(request: Request, folder: Path, name: str, terms: Terms) -> Response:
     """Stores the content of a PUT that `check_upload` let through: 201, or 204 where it took the place of another."""
-    check_put(request, folder, name, terms)  # a stream may be long, and a content without octets comes unchecked
-    if store(folder, name, read_pieces(request), terms):
-        return Response("stored\n", 201, location=own_path(request))
-    return Response(b"", 204)
+    check_put(request, folder, name, terms)  # the content may have been long in coming; and none at all is unchecked
+    overwrite = terms.overwrite and not _is_for_new(request)  # which may come to be even now
+    if isinstance(request.stream, Partial):
+        is_new = request.stream.publish(folder / name, overwrite)
+    else:
+        is_new = store(folder, name, (request.content,), terms._replace(overwrite=overwrite))
+    return Response("stored\n", 201, location=own_path(request)) if is_new else Response(b"", 204)
 
 
 def receive_form(request: Request, folder: Path, terms: Terms) -> Response:
@@ -234,11 +312,15 @@ def receive_form(request: Request, folder: Path, terms: Terms) -> Response:
     boundary = parse_boundary(request.fields.get("Content-Type", ""))
     if boundary is None:
         raise HTTPError(415, "this takes a form sent as multipart/form-data")
-    read = functools.partial(next, read_pieces(request), b"")
+    with request.stream as form:  # closed here, for a second copy of all should be there no longer than it must
+        return _store_parts(request, read_parts(boundary, functools.partial(form.read, PIECE_SIZE)), folder, terms)
+
+
+def _store_parts(request: Request, parts: Iterable[Part], folder: Path, terms: Terms) -> Response:
     stored: list[str] = []
     lines: list[str] = []
     status = 201
-    for part in read_parts(boundary, read):
+    for part in parts:
         if not part.filename:  # a field that is no file, or a file input left empty
             continue
         name = clean_name(part.filename, terms.hidden)

@@ -157,6 +157,13 @@ class EncodingTest(FilesTest):
         head = self.get("/a.txt", accept_encoding="gzip", method="HEAD")
         self.assertEqual(head.fields["Content-Length"], packed.fields["Content-Length"])
 
+    def test_what_is_written_over_is_compressed_anew_though_its_time_and_size_stay(self):
+        changed = None
+        for content in (b"a" * 4000, b"b" * 4000):
+            while changed == (changed := os.stat(self.write("a.css", content)).st_ctime):
+                pass  # the clock of the file system has not ticked yet
+            self.assertEqual(gzip.decompress(self.get("/a.css", accept_encoding="gzip").content), content)
+
     @params(("a.txt", b"short"), ("a.png", TEXT), ("a.bin", TEXT), ("a.txt", os.urandom(5000)), ("a.txt", TEXT * 500))
     def test_what_is_not_worth_it_is_not_compressed(self, name, content):
         self.write(name, content)

@@ -1,21 +1,25 @@
 """Files sent to a folder: what is stored under which name, what is refused, and that nothing half-written stays."""
 import errno
+import gzip
 import os
 import tempfile
 import unittest
+from itertools import product
 from pathlib import Path
 from unittest.mock import patch
 
 from nose2.tools import params
 
-from ownhands import HTTPServer
+from ownhands import HTTPServer, upload
 from ownhands.files import FileHandler, UploadHandler
 from ownhands.testing import MockClient, MockConnection, encode_request, in_pieces, parse_replies
 from ownhands.upload import clean_name, is_partial
 
 from .forms import CHROMIUM
+from .turns import Session
 
 FORM = "multipart/form-data; boundary=B"
+IN_MEMORY_OR_NOT = (1 << 20, 0)  # max_memory_size
 
 
 def form(*files, name="files"):
@@ -133,6 +137,25 @@ class Put(InFolder):
     def test_more_than_other_contents_may_have(self):
         self.assertEqual(self.send("/new.txt", b"12345", knobs={"max_content_size": 4}).status, 201)
 
+    @params(
+        ("/old.txt", {"if_match": '"another"'}, 412), ("/old.txt", {"if_match": "{etag}"}, 204),
+        ("/old.txt", {"if_match": "*"}, 204), ("/old.txt", {"if_none_match": "{etag}"}, 412),
+        ("/old.txt", {"if_none_match": '"another"'}, 204), ("/new.txt", {"if_none_match": "*"}, 201),
+        ("/old.txt", {"if_unmodified_since": "Sun, 06 Nov 1994 08:49:37 GMT"}, 412),
+        ("/old.txt", {"if_unmodified_since": "{date}"}, 204), ("/new.txt", {"if_match": '"another"'}, 412),
+    )
+    def test_conditions(self, target, fields, status):
+        os.utime(self.folder / "old.txt", (1e9, 1e9))
+        found = MockClient(self.server())("/old.txt").fields
+        fields = {name: value.format(etag=found["ETag"], date=found["Last-Modified"]) for name, value in fields.items()}
+        self.assertEqual(self.send(target, knobs={"overwrite": True}, **fields).status, status)
+        self.assertEqual(self.files().get(target[1:]), {412: {"/old.txt": "old"}.get(target)}.get(status, "new"))
+
+    def test_what_comes_in_is_never_another_files_content(self):
+        self.send("/old.txt.gz", gzip.compress(b"something else"))
+        reply = MockClient(self.server())("/old.txt", accept_encoding="gzip")
+        self.assertEqual((reply.content, reply.fields.get("Content-Encoding")), (b"old", None))
+
     def test_only_where_the_handler_takes_files(self):
         reply = self.send("/new.txt", knobs={"handler": FileHandler})
         self.assertEqual((reply.status, reply.fields["Allow"]), (405, "GET, HEAD, OPTIONS"))
@@ -152,11 +175,11 @@ class Put(InFolder):
 class Whole(InFolder):
     """Nothing half-written is ever seen or left."""
 
-    @params(1, 100)
-    def test_client_that_goes_away(self, at):
+    @params(*product((1, 100), IN_MEMORY_OR_NOT))
+    def test_client_that_goes_away(self, at, max_memory_size):
         octets = encode_request("/new.txt", "PUT", b"x" * 200)
         connection = MockConnection([octets[:octets.index(b"\r\n\r\n") + 4 + at]])
-        self.server().on_connect(connection)
+        self.server(max_memory_size=max_memory_size).on_connect(connection)
         self.assert_untouched()
 
     def test_a_file_that_has_not_come_whole_is_not_to_be_seen(self):
@@ -173,24 +196,44 @@ class Whole(InFolder):
                          client("/seen/?zip").content.count(b"upload")])
             yield octets[-100:]
 
-        self.server().on_connect(Acting(watched()))
+        self.server(max_memory_size=0).on_connect(Acting(watched()))
         self.assertEqual(seen, [True, 404, 404, 0, 0])
         self.assertEqual(self.files()["seen/new.txt"], "x" * 200)
 
-    @params((False, "first"), (True, "x" * 200))
-    def test_a_name_that_is_taken_meanwhile(self, overwrite, expected):
+    @params(*product(((False, {}, 409), (True, {}, 204), (True, {"if_none_match": "*"}, 412)), IN_MEMORY_OR_NOT))
+    def test_a_name_that_is_taken_meanwhile(self, case, max_memory_size):
+        overwrite, fields, status = case
+
         def racing():
-            octets = encode_request("/new.txt", "PUT", b"x" * 200)
+            octets = encode_request("/new.txt", "PUT", b"x" * 200, **fields)
             yield octets[:-100]
             (self.folder / "new.txt").write_text("first")
             yield octets[-100:]
 
         connection = Acting(racing())
-        self.server(overwrite=overwrite).on_connect(connection)
-        self.assertEqual(self.files(), {"old.txt": "old", "new.txt": expected})
-        self.assertEqual(parse_replies(connection.sent, "PUT")[0].status, 204 if overwrite else 409)
+        self.server(overwrite=overwrite, max_memory_size=max_memory_size).on_connect(connection)
+        self.assertEqual(self.files(), {"old.txt": "old", "new.txt": "x" * 200 if status == 204 else "first"})
+        self.assertEqual(parse_replies(connection.sent, "PUT")[0].status, status)
 
-    def test_a_folder_that_is_removed_meanwhile(self):
+    def test_a_name_that_is_taken_at_the_last_moment(self):
+        with patch("ownhands.upload.check_put"):  # as if it had not been there yet
+            self.assertEqual(self.send("/old.txt", knobs={"overwrite": True}, if_none_match="*").status, 409)
+        self.assert_untouched()
+
+    def test_a_file_that_is_another_one_meanwhile(self):
+        def racing(etag):
+            octets = encode_request("/old.txt", "PUT", b"x" * 200, if_match=etag)
+            yield octets[:-100]
+            (self.folder / "old.txt").write_text("other")
+            yield octets[-100:]
+
+        os.utime(self.folder / "old.txt", (1e9, 1e9))  # a file of this moment has no strong tag yet
+        connection = Acting(racing(MockClient(self.server())("/old.txt").fields["ETag"]))
+        self.server(overwrite=True).on_connect(connection)
+        self.assertEqual((parse_replies(connection.sent, "PUT")[0].status, self.files()), (412, {"old.txt": "other"}))
+
+    @params(*IN_MEMORY_OR_NOT)
+    def test_a_folder_that_is_removed_meanwhile(self, max_memory_size):
         def removing():
             octets = encode_request("/gone/new.txt", "PUT", b"x" * 200)
             yield octets[:-100]
@@ -201,15 +244,26 @@ class Whole(InFolder):
 
         (self.folder / "gone").mkdir()
         connection = Acting(removing())
-        self.server().on_connect(connection)
-        self.assertEqual(parse_replies(connection.sent, "PUT")[0].status, 409)
+        self.server(max_memory_size=max_memory_size).on_connect(connection)
+        self.assertEqual(parse_replies(connection.sent, "PUT")[0].status, 404)
 
-    @params((errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EROFS, 403), (errno.EFBIG, 413), (errno.EIO, 500))
+    @params(*product(((errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EROFS, 403), (errno.EFBIG, 413),
+                      (errno.EIO, 500)), IN_MEMORY_OR_NOT))
     @patch("ownhands.upload.os.fsync")
-    def test_a_disk_that_fails(self, number, status, fsync):
+    def test_a_disk_that_fails(self, outcome, max_memory_size, fsync):
+        number, status = outcome
         fsync.side_effect = OSError(number, os.strerror(number))
         with self.assertLogs("ownhands") if status == 500 else self.assertNoLogs("ownhands", "WARNING"):
-            self.assertEqual(self.send("/new.txt").status, status)
+            self.assertEqual(self.send("/new.txt", knobs={"max_memory_size": max_memory_size}).status, status)
+        self.assert_untouched()
+
+    @params(*IN_MEMORY_OR_NOT)
+    @unittest.skipUnless(os.path.exists("/dev/full"), "no full device here")
+    def test_a_disk_that_is_full(self, max_memory_size):
+        full = lambda folder: (upload._OnDisk("/dev/full", "r+"), folder / "new.part")  # noqa: E731
+        with patch("ownhands.upload._create", full), self.assertNoLogs("ownhands", "WARNING"):
+            reply = self.send("/new.txt", b"x" * 100_000, knobs={"max_memory_size": max_memory_size})
+        self.assertEqual(reply.status, 507)
         self.assert_untouched()
 
     @patch("ownhands.upload.shutil.disk_usage")
@@ -224,6 +278,21 @@ class Whole(InFolder):
             self.assertEqual(self.send(target, knobs=knobs).status, status)
         self.assertEqual(self.files()[target[1:]], content)
         self.assertEqual(link.called, True)
+
+
+class InTurns(InFolder):
+    """No thread waits for a client that takes its time."""
+
+    @params(*product(((b"PUT /new.txt", b"x" * 200, "PUT"),
+                      (b"POST /", form(("new.txt", "x" * 200)).encode(), "POST")), IN_MEMORY_OR_NOT))
+    def test_each_octet_in_a_turn_of_its_own(self, case, max_memory_size):
+        start, body, method = case
+        session = Session(UploadHandler, root=self.folder, max_memory_size=max_memory_size)
+        session.send(start + b" HTTP/1.1\r\nHost: a\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
+                     % (FORM.encode(), len(body)))
+        received = session.send(*[body[at:at + 1] for at in range(len(body))])
+        self.assertEqual(parse_replies(received, method)[0].status, 201)
+        self.assertEqual(self.files(), {"old.txt": "old", "new.txt": "x" * 200})
 
 
 class BeforeTheContent(InFolder):
@@ -327,10 +396,27 @@ class Form(InFolder):
         self.assertEqual(self.post(("a.txt", "1"), target=target, content_type=content_type).status, status)
         self.assert_untouched()
 
-    def test_a_client_that_goes_away(self):
+    @params(*IN_MEMORY_OR_NOT)
+    def test_a_client_that_goes_away(self, max_memory_size):
         octets = encode_request("/", "POST", form(("a.txt", "1"), ("b.txt", "2")), content_type=FORM)
-        self.server().on_connect(MockConnection([octets[:-12]]))
-        self.assertEqual(self.files(), {"old.txt": "old", "a.txt": "1"})
+        self.server(max_memory_size=max_memory_size).on_connect(MockConnection([octets[:-12]]))
+        self.assert_untouched()
+
+    def test_one_too_large_for_memory(self):
+        reply = self.post(("a.txt", "1" * 100_000), ("b.txt", "2"), knobs={"max_memory_size": 1000, "max_upload": 100_000})
+        self.assertEqual((reply.status, self.files()), (201, {"old.txt": "old", "a.txt": "1" * 100_000, "b.txt": "2"}))
+        self.assertEqual(len(list(self.folder.iterdir())), 4)  # with the folder; nothing else is left
+
+    @params((1, 413, None), (2, 413, ["a.txt: a file may have 10 octets here"]))
+    def test_a_part_that_is_much_too_large_ends_it(self, times, status, lines):
+        size = (upload.FORM_SLACK + 200_000) // times  # of each part
+        octets = encode_request("/", "POST", form(*[("a.txt", "x" * size)] * times), content_type=FORM)
+        pieces = list(in_pieces(octets, 60_000))
+        connection = MockConnection(pieces[:-1] if lines is None else pieces)
+        self.server(max_memory_size=1000, max_upload=10).on_connect(connection)
+        reply = parse_replies(connection.sent, "POST")[0]
+        self.assertEqual((reply.status, lines is None or reply.text.splitlines() == lines * 2), (status, True))
+        self.assert_untouched()
 
     def test_the_connection_goes_on(self):
         octets = encode_request("/", "POST", form(("a.txt", "1")), content_type=FORM, connection=None)
