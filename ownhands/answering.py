@@ -100,7 +100,10 @@ class AnsweringHandler(Limits, ConnectionHandler):
         if not isinstance(error, (HTTPError, ProtocolError)):
             log.error("%s while answering %r", type(error).__name__, request, exc_info=error)
         try:
-            return as_response(self.on_error(request, error))
+            answer = self.on_error(request, error)
+            if isinstance(answer, (str, bytes)):
+                return Response(answer, getattr(error, "status", 500))
+            return as_response(answer)
         except (Exception, SystemExit):
             log.exception("on_error has failed on %r", request)
             return LAST_RESORT

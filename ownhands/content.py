@@ -3,6 +3,7 @@
 Each object here belongs to one exchange and so to the handler of one connection. Refuses to know what the content
 is for, and who polls: a connection that takes or has no octets now raises BlockingIOError, and the caller waits.
 """
+import errno
 import io
 import logging
 import os
@@ -270,6 +271,9 @@ class Outgoing:
             log.exception("closing the content of an answer has failed")
 
 
+FAULTS_OF_FILES = frozenset([errno.EBADF, errno.EIO, errno.EINVAL, errno.EOVERFLOW, getattr(errno, "ESTALE", -1)])
+
+
 class FileOutgoing(Outgoing):
     """A regular file over a plain socket: the system copies it (sendfile), no octet passes through here."""
 
@@ -282,7 +286,12 @@ class FileOutgoing(Outgoing):
         try:
             while self._remaining:
                 count = min(self._remaining, TURN_SIZE)
-                sent = os.sendfile(connection.fileno(), self._file.fileno(), self._offset, count)
+                try:
+                    sent = os.sendfile(connection.fileno(), self._file.fileno(), self._offset, count)
+                except OSError as error:
+                    if error.errno in FAULTS_OF_FILES:
+                        raise ContentError(str(error)) from error
+                    raise
                 if not sent:
                     raise ContentError("the file has shrunk while it was sent")
                 self.size += sent

@@ -99,12 +99,16 @@ class Fields(Values):
         return Fields(self.without(*names).pairs + Fields.from_keywords(keywords).pairs)
 
 
-SERVER_FIELDS = frozenset(["connection", "content-length", "transfer-encoding", "date", "server"])
+SERVER_FIELDS = frozenset(["connection", "content-length", "transfer-encoding", "date", "server", "upgrade"])
 
 NO_FIELD = {  # keywords of other libraries, of which a field would be made that nobody means: what to write instead
     "status": "the status is the second argument, by position",
+    "status_code": "the status is the second argument, by position",
+    "code": "the status is the second argument, by position",
     "detail": "the detail is the second argument, by position",
     "headers": "each field is a keyword argument: x_request_id='1' is X-Request-Id: 1",
+    "media_type": "write content_type='text/html'",
+    "mimetype": "write content_type='text/html'",
     "content": "the content is the first argument, by position; of a request in a test, body=",
     "body": "the content is the first argument, by position",
     "json": "write Response.json(value); for a request in a test, body=json.dumps(value)",

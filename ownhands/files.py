@@ -141,7 +141,9 @@ class FileHandler(AuthHandler):
             index = (os.fsencode(self.index),)
             found = self.open_file(index)
             if found is not None:
-                return self.answer_file(request, index, *found)
+                answer = self.answer_file(request, index, *found)
+                answer.fields = answer.fields.replaced({"vary": "Accept, Accept-Encoding"})  # see is_page
+                return answer
         raise refusal(error) from error
 
     # ---- a file -----------------------------------------------------------------------------------------------------

@@ -100,11 +100,21 @@ def _length_line(length: int) -> bytes:
 
 def _encode_head(response: Response, framing: bytes, is_10: bool, persistent: bool) -> bytes:
     fields, begin = response.fields, preamble.octets(response.status)
+    connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""
     if not fields.is_plain:
         begin = without_lines(begin, fields)
+        connection_line += _option_lines(fields)
         fields = fields.without("connection", "content-length", "transfer-encoding")
-    connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""
     return b"%b%b%b%b\r\n" % (begin, fields.octets, connection_line, framing)
+
+
+def _option_lines(fields: Fields) -> bytes:
+    """A line for each connection option that is the handler's to say, with one for Upgrade (RFC 9110 7.6.1, 7.8)."""
+    options = [option.strip(" \t") for option in fields.get("Connection", "").split(",")]
+    if "Upgrade" in fields and "upgrade" not in map(str.lower, options):
+        options.append("Upgrade")
+    return b"".join(b"Connection: %b\r\n" % option.encode("latin-1") for option in options
+                    if option.lower() not in ("", "close", "keep-alive"))
 
 
 def without_lines(begin: bytes, fields: Fields) -> bytes:
@@ -144,6 +154,8 @@ def _length_of(content: Any) -> int | None:
     if isinstance(content, bytes):
         return len(content)
     if isinstance(content, FileSlice):
+        if content.fd < 0:
+            raise ValueError("the file of this answer was sent and closed: make a new answer for each request")
         return content.length
     if not hasattr(content, "read"):
         return None

@@ -52,7 +52,8 @@ class RequestHandler(ExchangeHandler):
         Where no thread is free it is called on the one that serves, for 408 and 503: it should not wait for anything.
 
         `error` is an HTTPError, a ProtocolError, or whatever a handler has raised, which is logged already. The default
-        is a line of text, with the detail of the first two and nothing of the last.
+        is a line of text, with the detail of the first two and nothing of the last. A str is sent with the error's
+        status, 500 where it has none.
         """
         if isinstance(error, HTTPError):
             response = Response(_error_text(error.status, error.detail), error.status)
@@ -83,6 +84,8 @@ class RequestHandler(ExchangeHandler):
     def _other_method(self, request: Request) -> Any:
         """What answers a method that has no `do_` of its own."""
         allowed = self.allowed_methods()
+        if not allowed and hasattr(self, name := "do_" + request.method.lower()):
+            raise TypeError(f"{type(self).__name__}.{name} is never called: write do_{request.method}")
         if not allowed and request.method != "CONNECT":
             return say_hello
         if request.method == "HEAD" and "HEAD" in allowed:

@@ -14,6 +14,10 @@ def is_knob(owner: Any, name: str) -> bool:
     return False
 
 
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def handler_class(handler: Any) -> Any:
     """What a handler is made by, behind any functools.partial."""
     while isinstance(handler, partial):

@@ -27,8 +27,8 @@ class HTTPError(Exception):
     """
 
     def __init__(self, status: int, detail: str = "", /, **fields: FieldArgument) -> None:
-        if not 400 <= status <= 599:
-            raise ValueError(f"HTTPError takes a status from 400 to 599, not {status}; return a Response instead")
+        if not isinstance(status, int) or not 400 <= status <= 599:
+            raise ValueError(f"HTTPError takes a status from 400 to 599, not {status!r}; return a Response instead")
         super().__init__(status, detail)
         self.status, self.detail, self.fields = status, detail, Fields.from_keywords(fields)
 
@@ -266,10 +266,12 @@ class Response:
     @classmethod
     def redirect(cls, location: str, status: int = 303, /, **fields: FieldArgument) -> "Response":
         """See another place: 303 with GET; 307 or 308 to keep the method; 301 and 302 for old times' sake."""
-        if not 300 <= status <= 399:
-            raise ValueError(f"a redirect has a status from 300 to 399, not {status}")
-        if not location.isascii():
-            location = "".join(each if each.isascii() else quote(each) for each in location)
+        if not isinstance(status, int) or not 300 <= status <= 399:
+            raise ValueError(f"a redirect has a status from 300 to 399, not {status!r}")
+        if not isinstance(location, str):
+            raise TypeError(f"a redirect leads to a URL, a str, not {type(location).__name__}")
+        if not location.isascii() or " " in location:
+            location = "".join(each if each.isascii() and each != " " else quote(each) for each in location)
         return cls(b"", status, location=location, **fields)
 
     @staticmethod

@@ -6,7 +6,7 @@ Refuses to know connections, clocks, handlers, and what a request is for.
 from functools import lru_cache
 from http import HTTPStatus
 from time import gmtime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .grammar import (
     BARE_LF,
@@ -55,14 +55,21 @@ class HeadLimits:
 
 
 class Control:
-    """What a request says of host, framing and persistence (RFC 9112 3.2, 6.3 and 9.3). Immutable, once made."""
+    """What a request says of host, framing and persistence (RFC 9112 3.2, 6.3 and 9.3). Immutable: it is shared."""
 
-    def __init__(self, minor: bytes, host: bytes | None, content_length: int | None, chunked: bool, persistent: bool,
-                 expects_continue: bool) -> None:
-        self.minor, self.host = minor, host
-        self.content_length, self.chunked = content_length, chunked
-        self.persistent, self.expects_continue = persistent, expects_continue
-        self.has_content = chunked or bool(content_length)
+    minor: bytes
+    host: bytes | None
+    content_length: int | None
+    chunked: bool
+    persistent: bool
+    expects_continue: bool
+    has_content: bool
+
+    def __init__(self, **values: Any) -> None:
+        vars(self).update(values, has_content=values["chunked"] or bool(values["content_length"]))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{name} is what a client has said; other requests that say the same share it")
 
 
 class RequestHead:
@@ -201,8 +208,9 @@ def parse_control(lines: tuple[bytes, ...], minor: bytes = b"1") -> Control:
         members = _list_members(options)
         persistent = b"close" not in members and (not is_10 or b"keep-alive" in members)
     return Control(
-        minor, _parse_host(found.get(b"host"), is_10), None if lengths is None else _parse_length(lengths),
-        codings is not None, persistent, expectations is not None and not is_10 and _parse_expect(expectations))
+        minor=minor, host=_parse_host(found.get(b"host"), is_10), persistent=persistent,
+        content_length=None if lengths is None else _parse_length(lengths), chunked=codings is not None,
+        expects_continue=expectations is not None and not is_10 and _parse_expect(expectations))
 
 
 # The same few lines begin most connections: parsing is pure, so what they meant once they mean again, to anybody.

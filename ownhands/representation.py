@@ -14,7 +14,7 @@ from typing import Any
 
 from . import mediatypes
 from .conditions import MAX_RANGES, Range, evaluate, parse_date, parse_ranges, range_applies
-from .fields import FieldArgument, Fields
+from .fields import FieldArgument, Fields, field_name
 from .fileslice import FileSlice
 from .messages import HTTPError, Request, Response
 from .parser import Pair, encode_date
@@ -44,7 +44,9 @@ class FileResponse(Response):
                 "attachment", download if isinstance(download, str) else name)
         super().__init__(content, 200, **defaults | fields)
         now = time.time()
-        self.fields = Fields(self.fields.pairs + describe_file(etag_of(status, now), modified_of(status, now)).pairs)
+        described = describe_file(etag_of(status, now), modified_of(status, now))
+        given = [field_name(keyword).lower() for keyword in fields]
+        self.fields = Fields(self.fields.pairs + described.without(*given).pairs)
 
     def for_request(self, request: Request) -> Response:
         """The file, or the part of it that is asked for, or 304; raises HTTPError(412 or 416)."""
@@ -58,7 +60,7 @@ def open_file(path: AnyPath) -> tuple[FileSlice, os.stat_result]:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  no Path is needed
             raise FileNotFoundError(errno.ENOENT, "not a file")
         content = FileSlice(os.open(path, flags), 0, 0)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file has a NUL in its name
         raise HTTPError(404, "there is no such file") from None
     status = os.fstat(content.fd)
     if not stat.S_ISREG(status.st_mode):

@@ -14,7 +14,7 @@ from typing import Any
 from .connection import ConnectionHandler, log, wait_until_ready
 from .engine import Engine, EngineThread
 from .handler import RequestHandler
-from .knobs import handler_class, is_knob, with_attributes
+from .knobs import handler_class, is_knob, is_number, with_attributes
 from .listener import Acceptor, bind, describe_url, max_descriptors, raise_descriptor_limit, without_waiting
 from .monitor import Monitor
 from .program import Latch, handling_signals, switching_threads_after
@@ -55,6 +55,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """Raises TypeError for a keyword that is no knob, OSError for certificate files that cannot be used."""
         if not isinstance(host, str):
             raise TypeError("host and port are two arguments: HTTPServer('127.0.0.1', 8000, Handler)")
+        if not isinstance(port, int):
+            raise TypeError(f"port is a number, and the handler the third argument; it is {port!r}")
         if not callable(handler):
             raise TypeError(f"handler is a class, or what makes a handler, not {handler!r}")
         handler = self._take_knobs(handler, knobs)
@@ -84,6 +86,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
                 raise TypeError(f"{name} has no meaning here: {NOT_HERE[name]}")
             if not on_server and not on_handler:
                 raise TypeError(f"{name!r} is no knob of {type(self).__name__} or of its handler")
+            if isinstance(value, str) and is_number(getattr(self if on_server else handler_class(handler), name)):
+                raise TypeError(f"{name} is a number, not {value!r}")
             if on_server:
                 setattr(self, name, value)
             if on_handler:
@@ -122,7 +126,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """
         try:
             self.open()
-        except (OSError, OverflowError) as error:  # OverflowError: no such port
+        except (OSError, OverflowError, UnicodeError) as error:  # no such port; nor can this be a host's name
             host, port = map(str, self.server_address[:2])
             reason = getattr(error, "strerror", None) or error
             raise SystemExit(f"ownhands: cannot listen on {host or '*'}:{port}: {reason}") from None
@@ -225,7 +229,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         engines, monitor, listener = self._engines, self._monitor, self.socket
         if monitor is None or listener is None:
             return  # stop was called before
-        name = handler_class(self.RequestHandlerClass).__name__
+        found = handler_class(self.RequestHandlerClass)
+        name = getattr(found, "__name__", type(found).__name__)
         stopping = Stopping(engines, name, self.shutdown_timeout, self.clock)
         try:
             for engine in engines:

@@ -23,7 +23,7 @@ class MockConnection:
                  fail_after: int = WHOLE, failure: BaseException | None = None) -> None:
         if isinstance(data, str):
             raise TypeError("data is bytes, or an iterable of them, not str")
-        self._pieces = [data] if isinstance(data, bytes) else list(data)
+        self._pieces = [bytes(data)] if isinstance(data, (bytes, bytearray, memoryview)) else list(data)
         self.max_send, self.fail_after = max_send, fail_after
         self.failure = BrokenPipeError("the client has gone") if failure is None else failure
         self.sent = b""

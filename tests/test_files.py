@@ -331,6 +331,10 @@ class ApplicationTest(FilesTest):
     def test_is_not_there(self):
         self.assertEqual(self.client(spa=True)("/users").status, 404)
 
+    def test_an_applications_page_for_a_path_depends_on_what_is_accepted(self):
+        self.write("index.html", TEXT)
+        self.assertEqual(self.client(spa=True)("/a.js", accept="text/html").fields["Vary"], "Accept, Accept-Encoding")
+
 
 class CorsTest(FilesTest):
     @params((True, "*"), ("https://example.org", "https://example.org"), (False, None))

@@ -78,10 +78,19 @@ class Framing(unittest.TestCase):
     def test_a_tunnel_that_nobody_serves(self, content):  # RFC 9110 9.3.6
         self.assertEqual(sent(Response(content), "CONNECT"), ([CLOSED], b"", False))
 
-    @params(("close", False), ("Close", False), ("upgrade, close", False), ("keep-alive", True), ("upgrade", True))
+    @params(("close", False), ("Close", False), ("keep-alive", True))
     def test_a_handler_may_close(self, value, persists):
         lines = [length(1)] if persists else [CLOSED, length(1)]
         self.assertEqual(sent(Response(b"a", connection=value)), (lines, b"a", persists))
+
+    @params(
+        ({"connection": "upgrade, close", "upgrade": "x"}, False, [CLOSED, b"Connection: upgrade"]),
+        ({"connection": "Upgrade", "upgrade": "x"}, True, [b"Connection: Upgrade"]),
+        ({"upgrade": "x"}, True, [b"Connection: Upgrade"]),  # RFC 9110 7.8: nobody may send it without
+        ({"connection": ["keep-alive, a", "b"]}, True, [b"Connection: a", b"Connection: b"]),
+    )
+    def test_other_options_are_the_handlers(self, fields, persists, lines):
+        self.assertEqual(sent(Response(b"a", 426, **fields)), ([*lines, length(1)], b"a", persists))
 
     def test_large_octets_are_not_copied(self):
         self.assertEqual(sent(Response(b"a" * (SMALL_SIZE + 1)))[1], b"a" * (SMALL_SIZE + 1))

@@ -253,6 +253,28 @@ class Errors(unittest.TestCase):
         self.assertEqual([(reply.status, reply.content) for reply in parse_replies(connection.sent)],
                          [(500, b"<h1>ValueError at /</h1>"), (400, b"<h1>ProtocolError at None</h1>")])
 
+    @params((ValueError("secret"), 500), (HTTPError(418), 418))
+    def test_text_from_on_error_has_the_status_of_the_error(self, error, status):
+        class Brief(Failing):
+            def on_error(self, request, error):
+                return "sorry"
+
+        session = Session(Brief, error=error)
+        with self.assertLogs("ownhands") if status == 500 else self.assertNoLogs("ownhands"):
+            session.send(GET)
+        reply, = session.replies()
+        self.assertEqual((reply.status, reply.content), (status, b"sorry"))
+
+    def test_a_method_in_small_letters_is_a_mistake_that_is_named(self):
+        class Small(RequestHandler):
+            def do_get(self, request):
+                return "never"
+
+        with self.assertLogs("ownhands", "ERROR") as logs:
+            reply = MockClient(HTTPServer(handler=Small))()
+        self.assertEqual(reply.status, 500)
+        self.assertIn("Small.do_get is never called: write do_GET", logs.output[0])
+
     @params(None, 7, ValueError("on_error fails"), HTTPError(404), SystemExit(),
             Response(b"wrong", content_length="3"), Response([1]), Response(["text"]))
     def test_an_on_error_that_fails_is_answered_all_the_same(self, outcome):

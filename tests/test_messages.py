@@ -272,7 +272,8 @@ class Responses(unittest.TestCase):
         with self.assertRaises(TypeError):
             Response(**{name: "a"})
 
-    @params("status", "headers", "detail", "json", "data", "params", "cookies")
+    @params("status", "status_code", "code", "headers", "detail", "media_type", "mimetype", "json", "data", "params",
+            "cookies")
     def test_keywords_that_mean_no_field(self, name):
         for make in (Response, Response().with_fields, partial(HTTPError, 404), partial(encode_request, "/")):
             with self.assertRaises(TypeError):
@@ -313,14 +314,24 @@ class Responses(unittest.TestCase):
         made = Response.redirect("/a", *arguments)
         self.assertEqual((made.status, made.fields["Location"], made.content), (status, "/a", b""))
 
-    @params(("/a?b=%20c#d", "/a?b=%20c#d"), ("/\u65e5?\u00e4", "/%E6%97%A5?%C3%A4"))
+    @params(("/a?b=%20c#d", "/a?b=%20c#d"), ("/\u65e5?\u00e4", "/%E6%97%A5?%C3%A4"),
+            ("/a b", "/a%20b"))
     def test_redirects_to_other_than_ascii(self, location, sent):
         self.assertEqual(Response.redirect(location).fields["Location"], sent)
 
-    @params(200, 404)
+    @params(200, 404, "301", None)
     def test_no_redirect(self, status):
-        with self.assertRaises(ValueError):
+        with self.assertRaisesRegex(ValueError, "a redirect has a status from 300 to 399"):
             Response.redirect("/a", status)
+
+    def test_a_redirect_to_nowhere(self):
+        with self.assertRaisesRegex(TypeError, "a redirect leads to a URL"):
+            Response.redirect(None)
+
+    @params(200, "404", 404.0, None)
+    def test_no_error(self, status):
+        with self.assertRaisesRegex(ValueError, "HTTPError takes a status from 400 to 599"):
+            HTTPError(status)
 
     def test_an_injected_redirect(self):
         with self.assertRaises(ValueError):

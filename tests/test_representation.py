@@ -1,5 +1,6 @@
 """representation.py: Response.file, and what conditional and range requests get of it."""
 import re
+import socket
 import unittest
 from pathlib import Path
 
@@ -68,13 +69,34 @@ class ResponseFileTest(FolderTest):
         reply = self.client("/")
         self.assertEqual((reply.fields["Content-Type"], reply.fields["Cache-Control"]), ("video/x-test", "no-store"))
 
+    def test_those_that_are_given_take_the_place_of_its_own(self):
+        self.options = {"etag": '"mine"', "last_modified": "Sun, 06 Nov 1994 08:49:37 GMT", "accept_ranges": None}
+        reply = self.client("/")
+        self.assertEqual([reply.fields.get_all(name) for name in ("ETag", "Last-Modified", "Accept-Ranges")],
+                         [['"mine"'], ["Sun, 06 Nov 1994 08:49:37 GMT"], []])
+        self.assertEqual(self.client("/", if_none_match='"mine"').status, 304)
+
+    def test_may_be_sent_only_once(self):
+        once = Response.file(self.path)
+
+        class Again(RequestHandler):
+            def do_GET(self, request):
+                return once
+
+        with (HTTPServer("127.0.0.1", 0, Again) as server, self.assertLogs("ownhands", "ERROR") as logs,
+                socket.create_connection(server.server_address) as client):
+            client.sendall(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            received = b"".join(iter(lambda: client.recv(65536), b""))
+        self.assertEqual([reply.status for reply in parse_replies(received, "HEAD", "GET")], [200, 500])
+        self.assertIn("make a new answer for each request", logs.output[0])
+
     @params((True, 'attachment; filename="film.mp4"'), ("my film.mp4", 'attachment; filename="my film.mp4"'),
             (False, None))
     def test_is_saved_by_a_browser(self, download, value):
         self.options = {"download": download}
         self.assertEqual(self.client("/").fields.get("Content-Disposition"), value)
 
-    @params("nothing", "", "nothing/film.mp4", "film.mp4/nothing")
+    @params("nothing", "", "nothing/film.mp4", "film.mp4/nothing", "a\0b")
     def test_of_what_is_no_file_is_404(self, name):
         self.path = self.root / name
         self.assertEqual(self.client("/").status, 404)

@@ -79,6 +79,13 @@ class ServerTest(unittest.TestCase):
         return server, client, block
 
 
+class Factory:
+    """Makes handlers, and is no class or function."""
+
+    def __call__(self, *arguments):
+        return Greeter(*arguments)
+
+
 class KnobTest(unittest.TestCase):
     def test_of_the_server(self):
         self.assertEqual(3, HTTPServer(max_threads=3).max_threads)
@@ -104,6 +111,11 @@ class KnobTest(unittest.TestCase):
     def test_anything_else_is_an_error(self, name):
         with self.assertRaises(TypeError):
             HTTPServer(handler=Quiet, **{name: 1})
+
+    @params("max_threads", "max_content_size", "idle_timeout")
+    def test_text_for_a_number_is_an_error(self, name):
+        with self.assertRaisesRegex(TypeError, f"{name} is a number, not '4'"):
+            HTTPServer(handler=Quiet, **{name: "4"})
 
     @params("timeout", "address_family", "socket_type", "allow_reuse_port")
     def test_what_means_nothing_here_is_an_error_too(self, name):
@@ -134,10 +146,16 @@ class AddressTest(ServerTest):
             HTTPServer("127.0.0.1", port).serve()
         self.assertRegex(caught.exception.code, rf"\Aownhands: cannot listen on 127\.0\.0\.1:{port}: [^\n]+\Z")
 
-    def test_so_is_a_host_that_does_not_exist(self):
+    @params("no.such.host.invalid", "./www", "a..b", "a" * 64)
+    def test_so_is_a_host_that_does_not_exist(self, host):
         with self.assertRaises(SystemExit) as caught:
-            HTTPServer("no.such.host.invalid", 1).serve()
-        self.assertIn("no.such.host.invalid:1: ", caught.exception.code)
+            HTTPServer(host, 1).serve()
+        self.assertIn(f"cannot listen on {host}:1: ", caught.exception.code)
+
+    @params("8000", RequestHandler, None, 80.0)
+    def test_a_port_is_a_number(self, port):
+        with self.assertRaisesRegex(TypeError, "port is a number, and the handler the third argument"):
+            HTTPServer("127.0.0.1", port)
 
     def test_so_is_a_port_that_cannot_be(self):
         with self.assertRaises(SystemExit) as caught:
@@ -155,7 +173,7 @@ class AddressTest(ServerTest):
 
 
 class HandlerClassTest(ServerTest):
-    @params(Greeter, functools.partial(Greeter), lambda *arguments: Greeter(*arguments))
+    @params(Greeter, functools.partial(Greeter), lambda *arguments: Greeter(*arguments), Factory())
     def test_a_base_request_handler(self, handler):
         self.assertEqual(b"hello", self.read(self.connect(self.serve(handler))))
 

@@ -19,7 +19,8 @@ def receive_all(connection: MockConnection, size: int = 100) -> list[bytes]:
 
 class Connection(unittest.TestCase):
     @params((b"abc", 2, [b"ab", b"c"]), (b"abc", 9, [b"abc"]), (b"", 9, []), ([b"a", b"", b"bc"], 9, [b"a", b"bc"]),
-            ([b"abc", b"d"], 2, [b"ab", b"c", b"d"]), ((each for each in [b"a"]), 9, [b"a"]))
+            ([b"abc", b"d"], 2, [b"ab", b"c", b"d"]), (bytearray(b"abc"), 2, [b"ab", b"c"]),
+            (memoryview(b"abc"), 9, [b"abc"]), ((each for each in [b"a"]), 9, [b"a"]))
     def test_recv(self, data, size, pieces):
         self.assertEqual(receive_all(MockConnection(data), size), pieces)
 
