@@ -29,10 +29,17 @@ class SelectorPoller:
         self._first = 0  # in the list of who is ready: the others have their turn, too
 
     def register(self, fd: int, events: int, /) -> None:
-        self._selector.register(fd, _selector_events(events))
+        try:
+            self._selector.register(fd, _selector_events(events))
+        except KeyError:  # of a socket that was closed behind our back, whose number is another's now
+            self.unregister(fd)
+            self._selector.register(fd, _selector_events(events))
 
     def modify(self, fd: int, events: int, /) -> None:
-        self._selector.modify(fd, _selector_events(events))
+        try:
+            self._selector.modify(fd, _selector_events(events))
+        except KeyError:
+            raise FileNotFoundError(fd) from None
 
     def unregister(self, fd: int, /) -> None:
         try:

@@ -1,4 +1,5 @@
 """Pollers: epoll and its stand-in keep the same contract, over real sockets."""
+import os
 import socket
 import unittest
 from unittest import mock
@@ -53,6 +54,23 @@ class PollerTest(unittest.TestCase):
         poller.unregister(self.fd)
         self.right.close()
         self.assertEqual([], poller.poll(0, 10))
+
+    @pollers
+    def test_a_number_whose_socket_was_closed_behind_its_back_can_be_registered_again(self, maker):
+        poller = self.make(maker)
+        poller.register(self.fd, READ)
+        left, right = socket.socketpair()
+        self.addCleanup(right.close)
+        with left:
+            os.dup2(left.fileno(), self.fd)  # which closes what had the number
+        poller.register(self.fd, READ)
+        right.send(b"x")
+        self.assertEqual([(self.fd, READ)], poller.poll(None, 10))
+
+    @pollers
+    def test_what_is_not_registered_cannot_be_modified(self, maker):
+        with self.assertRaises(OSError):
+            self.make(maker).modify(self.fd, READ)
 
     @pollers
     def test_what_is_not_registered_cannot_be_unregistered(self, maker):
