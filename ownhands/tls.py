@@ -87,9 +87,11 @@ class TLSConnection:
             return socket.socket.send(self._socket, data)
         piece = data[:SEND_SIZE]
         self.held = len(piece)
-        sent: int = self._attempt(self._socket.send, piece)
+        sent = self._attempt(self._socket.send, piece)
+        if sent == b"":
+            raise ConnectionError("TLS: the client has ended the connection")
         self.held = 0
-        return sent
+        return int(sent)
 
     def _attempt(self, operation: Any, argument: Any) -> Any:
         try:

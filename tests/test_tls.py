@@ -9,6 +9,7 @@ import unittest
 from contextlib import contextmanager
 from pathlib import Path
 from socketserver import StreamRequestHandler
+from unittest import mock
 
 import trustme
 from nose2.tools import params
@@ -178,6 +179,15 @@ class TestHandshake(TLSTest):
                 pass
             server.stop()
         self.assertEqual({record.levelno for record in logs.records}, {logging.DEBUG})
+
+
+class TestEnd(unittest.TestCase):
+    @params(ssl.SSLZeroReturnError, ssl.SSLEOFError)
+    def test_a_client_that_has_ended_the_connection_takes_nothing(self, error):
+        ended = mock.Mock(spec=ssl.SSLSocket)
+        ended.send.side_effect = error
+        with self.assertRaises(ConnectionError):
+            TLSConnection(ended).send(b"octets")
 
 
 class TestCut(TLSTest):
