@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from .connection import ConnectionHandler, log, reset_on_close
+from .connection import ConnectionHandler, log
 from .content import ContentStream, Decoder, Gathering, LengthDecoder, Outgoing, open_temporary_file
 from .fields import FieldArgument, Fields
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
@@ -67,7 +67,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
         if self._outgoing is not None and self._answer_begun is not None and self._logs_exchanges:
             self._note_exchange(self._exchange, self._answer_begun, self._outgoing.size)  # an answer that was cut
         if self._outgoing is not None and self._outgoing.until_close:
-            reset_on_close(self.connection)  # or it would look whole
+            self._end_in_reset()  # or it would look whole
         for held in (self._outgoing, self._gathering, self._exchange):
             if held is not None:
                 held.close()

@@ -33,6 +33,7 @@ class ConnectionHandler(BaseRequestHandler):
     close_connection = True
     deadline = math.inf  # seconds on the server's clock: when `expire` is called if no turn has come before
     wants_write = False  # whether the next turn waits until octets can be sent, rather than received
+    ends_in_reset = False  # whether the end is one that no client takes for the end of a content
     is_lingering = False  # whether all is said, and only the client is not done with sending and reading
 
     server: Any  # an HTTPServer, or what has its `clock`, `is_stopping` and `handle_error`
@@ -88,6 +89,12 @@ class ConnectionHandler(BaseRequestHandler):
         self.close_connection = True
         self.take_turn(nothing)
 
+    def _end_in_reset(self) -> None:
+        """Has the connection end in a reset."""
+        self.ends_in_reset = True
+        with suppress(AttributeError, OSError):  # a test's; or the client has gone
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+
     @property
     def is_idle(self) -> bool:
         """Whether nothing is owed either way, so that a server that stops may close at once."""
@@ -107,12 +114,6 @@ def receive(connection: Any, size: int, deadline: float, clock: Callable[[], flo
         except BlockingIOError:
             if not wait_until_ready(connection, getattr(connection, "wants_write", False), deadline - clock()):
                 return None
-
-
-def reset_on_close(connection: Any) -> None:
-    """Has the connection end in a reset, which no client takes for the end of a content."""
-    with suppress(AttributeError, OSError):  # a test's; or the client has gone
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
 
 
 def wait_until_taken(connection: Any, timeout: float) -> bool:

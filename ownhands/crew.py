@@ -119,6 +119,11 @@ class Crew:
         watch.busy = not watch.is_listener
         self.away.add((ident, watch))
 
+    def first_turns(self) -> int:
+        """Connections that a thread has accepted and serves, and that nobody watches yet."""
+        with self.lock:
+            return sum(watch.is_listener for _, watch in self.away)
+
     def stand_in(self) -> bool:
         """Makes the caller, who is none of the crew, the leader until it calls `promote`; False if there is one."""
         with self.lock:

@@ -73,9 +73,10 @@ class Engine(Lane):
         """Whether turns of the handler class are not trusted to be quick now."""
         return self._caution.turns > 0
 
-    def has_room(self) -> bool:
-        """Whether one more connection may be accepted: those on their way to be watched count too."""
-        return len(self._list.watches) + len(self._arrivals) <= self.max_connections
+    @property
+    def has_leader(self) -> bool:
+        """Whether a thread is free to lead; a single look, which may be out of date."""
+        return self._crew.has_leader
 
     @property
     def connections(self) -> int:
@@ -211,18 +212,20 @@ class Engine(Lane):
         if not self._crew.stand_in():
             return
         self._turn = deque()
-        for fd, _ in self._list.poller.poll(0, MAX_EVENTS):
-            self._queue(fd, now)
-        while (watch := self._crew.late(now - self.max_wait)) is not None:
-            self._take(watch.turner.refuse_turn, watch)
-            self._settle(watch)
-        self._tend(now)
-        self._crew.promote()
+        try:
+            for fd, _ in self._list.poller.poll(0, MAX_EVENTS):
+                self._queue(fd, now)
+            while (watch := self._crew.late(now - self.max_wait)) is not None:
+                self._take(watch.turner.refuse_turn, watch)
+                self._settle(watch)
+            self._tend(now)
+        finally:
+            self._crew.promote()  # whatever has failed: nobody would lead any more
 
     def _queue(self, fd: int, now: float) -> None:
         """Puts a ready connection in the line for a thread, out of the poller's sight."""
         watch = self._list.watches.get(fd)
-        if watch is None or watch.busy or (watch.is_listener and self.connections > self.max_connections):
+        if watch is None or watch.busy or (watch.is_listener and not self.has_room()):
             self._set_aside(fd, watch)
         elif watch.is_listener:
             self._take(watch.turner.refuse_turn, watch)

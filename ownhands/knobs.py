@@ -1,7 +1,17 @@
-"""Knobs: which class attributes can be given by keyword, and how a handler class gets them. Refuses to know any."""
+"""Knobs: which class attributes can be given by keyword, and how a handler class gets them.
+
+Refuses to know what any of them does.
+"""
 from functools import partial
 from types import FunctionType
 from typing import Any
+
+NOT_HERE = {  # what socketserver has as class attributes, and to be said where one of them is given
+    "timeout": "idle_timeout, head_timeout and their like bound what a client may take",
+    "address_family": "the host decides",
+    "socket_type": "connections are streams",
+    "allow_reuse_port": "bind a socket of your own, and set it as `socket`",
+}
 
 
 def is_knob(owner: Any, name: str) -> bool:
@@ -14,8 +24,15 @@ def is_knob(owner: Any, name: str) -> bool:
     return False
 
 
-def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def check_knob(name: str, value: Any, owners: list[Any], server: Any) -> None:
+    """Raises TypeError for what is no knob of any of the `owners`, the class `server` among them, or cannot be."""
+    if name in NOT_HERE and owners in ([], [server]):
+        raise TypeError(f"{name} has no meaning here: {NOT_HERE[name]}")
+    if not owners:
+        raise TypeError(f"{name!r} is no knob of {server.__name__} or of its handler")
+    default = getattr(owners[-1], name)
+    if isinstance(value, str) and isinstance(default, (int, float)) and not isinstance(default, bool):
+        raise TypeError(f"{name} is a number, not {value!r}")
 
 
 def handler_class(handler: Any) -> Any:

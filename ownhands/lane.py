@@ -81,7 +81,7 @@ class Lane:
             now = clock()
             for fd, _ in events:
                 watch = watches.get(fd)
-                if watch is None or watch.busy or (watch.is_listener and len(watches) > self.max_connections):
+                if watch is None or watch.busy or (watch.is_listener and not self.has_room()):
                     self._set_aside(fd, watch)
                     continue
                 if (watch.suspicion or watch.caution.turns > 0) and not watch.is_listener:
@@ -118,9 +118,6 @@ class Lane:
         """What is to be done between two polls; gives the watch in whose turn leadership was lost, if it was."""
         while self._arrivals:
             self._admit(self._arrivals.popleft())
-        if self._held is not None and len(self._list.watches) <= self.max_connections:
-            held, self._held = self._held, None
-            self._admit(held)
         turn, ready = self._turn, None
         while (watch := self._next_due(now)) is not None:
             if watch.spared != watch.turner.deadline:  # it may be ready, and so have been in time: the process was not
@@ -138,7 +135,16 @@ class Lane:
             self._settle(watch)
         if self._stopping:
             self._wind_down()
+        if self._held is not None and self.has_room():  # behind all by which room is made
+            held, self._held = self._held, None
+            self._admit(held)
         return None
+
+    def has_room(self) -> bool:
+        """Whether one more connection may be accepted: those on their way to be watched and first turns count too."""
+        count = len(self._list.watches) + len(self._arrivals)
+        return count + self._crew.threads <= self.max_connections or (
+            count + self._crew.first_turns() <= self.max_connections)
 
     def _who_is_ready(self) -> set[int]:
         """The descriptors of all who are ready now; the next look finds them too."""

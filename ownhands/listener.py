@@ -19,7 +19,6 @@ log = logging.getLogger("ownhands")
 
 ACCEPTS_A_TURN = 4  # at least, if there are as many
 ACCEPT_FOR = 0.002  # seconds in one turn at most
-ACCEPTS_WITHOUT_TURN = 64  # at once, when no thread is free for a first turn
 SPARE_DESCRIPTORS = 64  # that are kept for anything but connections
 SHORT_OF_DESCRIPTORS = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 PAUSE = 0.5  # seconds without accepting, when the system is short of descriptors or memory
@@ -117,14 +116,16 @@ class Acceptor:
     is_idle = True
 
     def __init__(self, server: Any, clock: Any, gives_way: Callable[[], bool] = bool,
-                 has_room: Callable[[], bool] = lambda: True, life: Any = None) -> None:
+                 has_room: Callable[[], bool] = lambda: True, life: Any = None,
+                 others_lead: Callable[[], list[bool]] = list) -> None:
         """`server` is a BaseServer that says whether it `serves_in_turns`, and `is_stopping`; `clock` gives seconds.
 
         `gives_way` is asked before each first turn: whether another thread leads from there on, so that this one
         accepts no more. Not before accepting: the next leader would find the same connection, and one after it.
-        `has_room` says whether one more may be accepted at all; `life` of its server is what the acceptor is for.
+        `has_room` says whether one more may be accepted at all; `life` of its server is what the acceptor is for;
+        `others_lead` says of each other engine of the server whether a thread leads there.
         """
-        self.life = life
+        self.life, self.others_lead = life, others_lead
         self.server, self.clock, self.gives_way, self.has_room = server, clock, gives_way, has_room
         self.deadline = math.inf  # while it is not, nothing is accepted
         self._over = clock()  # when its last turn was; of several at once, one
@@ -150,12 +151,16 @@ class Acceptor:
     def refuse_turn(self) -> None:
         """No thread is free: connections wait in the engine rather than in the backlog, so that they are answered.
 
-        Those of a socketserver handler do not, for it would take a thread to wait for what their client says.
+        Those of a socketserver handler do not, for it would take a thread to wait for what their client says; nor do
+        any while another engine has a thread for them. Of several engines each takes one at a time.
         """
-        if self.server.serves_in_turns:
-            for _ in range(ACCEPTS_WITHOUT_TURN):
-                if not self.has_room() or not self._accept():
-                    return
+        others = self.others_lead()
+        if any(others):
+            return
+        # Not for long, as `verify_request` may take its time, and nobody leads meanwhile.
+        until = self.clock() + (0 if others else ACCEPT_FOR)
+        while self.server.serves_in_turns and self.has_room() and self._accept() and self.clock() < until:
+            pass
 
     def expire(self) -> None:
         """The pause is over."""

@@ -14,7 +14,7 @@ from typing import Any
 from .connection import ConnectionHandler, log, wait_until_ready
 from .engine import Engine, EngineThread
 from .handler import RequestHandler
-from .knobs import handler_class, is_knob, is_number, with_attributes
+from .knobs import check_knob, handler_class, is_knob, with_attributes
 from .listener import Acceptor, bind, describe_url, max_descriptors, raise_descriptor_limit, without_waiting
 from .monitor import Monitor
 from .program import Latch, handling_signals, switching_threads_after
@@ -22,13 +22,6 @@ from .stopping import Stopping
 from .watch import Caution
 
 THREADS_A_LANE = 8  # fewer would all be held by a few slow handlers, and the lane's connections wait for them
-
-NOT_HERE = {  # what socketserver has as class attributes, and to be said where one of them is given
-    "timeout": "idle_timeout, head_timeout and their like bound what a client may take",
-    "address_family": "the host decides",
-    "socket_type": "connections are streams",
-    "allow_reuse_port": "bind a socket of your own, and set it as `socket`",
-}
 
 
 class HTTPServer(ThreadingMixIn, TCPServer):
@@ -81,16 +74,11 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """Sets those of the server, and gives the handler class with its own."""
         for_handler = {}
         for name, value in knobs.items():
-            on_server, on_handler = is_knob(type(self), name), is_knob(handler_class(handler), name)
-            if name in NOT_HERE and not on_handler:
-                raise TypeError(f"{name} has no meaning here: {NOT_HERE[name]}")
-            if not on_server and not on_handler:
-                raise TypeError(f"{name!r} is no knob of {type(self).__name__} or of its handler")
-            if isinstance(value, str) and is_number(getattr(self if on_server else handler_class(handler), name)):
-                raise TypeError(f"{name} is a number, not {value!r}")
-            if on_server:
+            owners = [owner for owner in (type(self), handler_class(handler)) if is_knob(owner, name)]
+            check_knob(name, value, owners, type(self))
+            if type(self) in owners:
                 setattr(self, name, value)
-            if on_handler:
+            if owners[-1] is not type(self):
                 for_handler[name] = value
         return with_attributes(handler, for_handler) if for_handler else handler
 
@@ -248,7 +236,8 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """Before any engine is started, since the last one to let go of the listener closes it."""
         assert self.socket is not None
         self._listening += 1
-        acceptor = Acceptor(self, self.clock, engine.give_way, engine.has_room, self._over)
+        acceptor = Acceptor(self, self.clock, engine.give_way, engine.has_room, self._over, lambda: [
+            each.has_leader for each in self._engines if each is not engine])
         engine.watch(self.socket.fileno(), acceptor, is_listener=True)
 
     @property
@@ -355,14 +344,14 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         """Closes the connection, or watches it, or serves it here where there is nobody to watch it."""
         connection = handler.connection
         if handler.close_connection:
-            self.shutdown_request(connection)
+            self._end_connection(handler)
         elif self._engines and hasattr(connection, "fileno"):
             current = threading.current_thread()
             engine = (current.engine if isinstance(current, EngineThread)
                       else min(self._engines, key=lambda each: each.connections))
             if not engine.watch(connection.fileno(), handler):
                 handler.abandon()
-                self.shutdown_request(connection)
+                self._end_connection(handler)
         else:
             self._serve_here(handler)
 
@@ -374,10 +363,20 @@ class HTTPServer(ThreadingMixIn, TCPServer):
                 handler.expire()
             else:
                 handler.take_turn()
-        self.shutdown_request(connection)
+        self._end_connection(handler)
+
+    def _end_connection(self, handler: ConnectionHandler) -> None:
+        if handler.ends_in_reset:
+            self.close_request(handler.connection)  # without the end that a client would see first
+        else:
+            self.shutdown_request(handler.connection)
 
     def shutdown_request(self, request: Any) -> None:
-        """Closes a connection. Its end is told by closing it: what was to be said has been sent."""
+        """Ends a connection and closes it: a child process may hold it as well, and the client would see no end."""
+        shutdown = getattr(request, "shutdown", None)
+        if shutdown is not None:
+            with suppress(OSError):  # the client has gone
+                shutdown(socket.SHUT_WR)
         self.close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -393,6 +392,6 @@ class HTTPServer(ThreadingMixIn, TCPServer):
                 is_last = not self._listening
             return self.server_close() if is_last else None
         try:
-            self.shutdown_request(turner.connection)
+            self._end_connection(turner)
         except Exception:
             self.handle_error(turner.connection, turner.client_address)

@@ -384,6 +384,15 @@ class NoThreadTest(EngineTest):
         self.stage.check_at(0.5)
         self.assertIn(1001, self.poller.registered)
 
+    def test_what_fails_meanwhile_leaves_no_one_without_a_leader(self):
+        block, turner = self.stage.block(1000, self.stage.add(1000)), self.stage.add(1001)
+        self.stage.overtake()
+        with mock.patch.object(self.poller, "poll", side_effect=MemoryError), self.assertRaises(MemoryError):
+            self.engine.check()
+        block.end()
+        self.stage.turn(1001, turner)
+        self.assertEqual(["turn"], turner.log)
+
     def test_those_in_line_count_as_connections(self):
         self.engine.max_connections = 2
         listener = self.stage.add(1001, is_listener=True)

@@ -210,6 +210,24 @@ class ManyConnectionsTest(EngineTest):
         self.stage.await_turn(self.listener)
         self.assertEqual(["turn"], self.listener.log)
 
+    def test_also_where_that_one_was_too_late(self):
+        turner = self.turners[0]
+        turner.steps += [lambda: setattr(turner, "deadline", 5.0), turner.end]
+        self.stage.turn(1001, turner)
+        self.poller.settle()
+        self.clock.now = 5.0
+        self.poller.elapse()
+        self.poller.settle()
+        self.assertIn(1000, self.poller.registered)
+
+    def test_those_in_their_first_turn_count(self):
+        engine = Engine(lambda turner: None, max_connections=2)
+        self.addCleanup(engine.close)
+        engine._crew.threads = 3
+        for ident, has_room in ((1, True), (2, True), (3, False)):
+            engine._crew.leave(Watch(5, FakeTurner(), Caution(), is_listener=True), ident)
+            self.assertIs(has_room, engine.has_room())
+
     def test_the_engine_can_stop_meanwhile(self):
         self.engine.stop()
         self.stage.join()

@@ -8,7 +8,7 @@ from unittest import mock
 from nose2.tools import params
 
 from ownhands import listener
-from ownhands.listener import ACCEPTS_A_TURN, PAUSE, Acceptor, bind, describe_url
+from ownhands.listener import ACCEPT_FOR, ACCEPTS_A_TURN, PAUSE, Acceptor, bind, describe_url
 
 
 class FakeServer:
@@ -116,6 +116,21 @@ class AcceptorTest(unittest.TestCase):
         self.server.outcomes.append("a")
         self.acceptor.refuse_turn()
         self.assertEqual(["process a"], self.server.log)
+
+    @params((ACCEPT_FOR, 1), (0.4 * ACCEPT_FOR, 3), (0.0, 5))
+    def test_but_not_for_long_as_nobody_leads_meanwhile(self, seconds, accepted):
+        self.accept()
+        self.server.seconds, self.server.outcomes = seconds, list("abcde")
+        self.acceptor.refuse_turn()
+        self.assertEqual(accepted, len(self.server.log))
+
+    @params(([False, False], 1), ([False, True], 0), ([], 5))
+    def test_nor_where_another_engine_has_a_thread(self, others, accepted):
+        self.accept()
+        self.server.outcomes = list("abcde")
+        self.acceptor.others_lead = lambda: others
+        self.acceptor.refuse_turn()
+        self.assertEqual(accepted, len(self.server.log))
 
     def test_and_not_for_those_that_need_a_thread(self):
         self.accept()

@@ -3,6 +3,7 @@ import contextlib
 import functools
 import io
 import math
+import select
 import socket
 import socketserver
 import sys
@@ -13,12 +14,14 @@ from unittest import mock
 from nose2.tools import params
 
 from ownhands import HTTPServer, RequestHandler, Response
+from ownhands.connection import ConnectionHandler
 from ownhands.engine import EngineThread
 from ownhands.listener import Acceptor
 from ownhands.polling import WRITE
 from ownhands.testing import MockClient, MockConnection
 
 from .engines import PATIENCE, Block, wait_for
+from .turns import Wire
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -188,6 +191,23 @@ class HandlerClassTest(ServerTest):
         clients = [self.connect(server, b"one\n") for _ in range(20)]
         self.assertEqual([b"ONE\n"] * 20, [self.answer(client) for client in clients])
 
+    def test_more_of_them_than_connections_wait_in_the_backlog(self):
+        server = self.serve(Upper, max_connections=1)
+        first, second = self.connect(server, b"one\n"), self.connect(server, b"two\n")
+        self.assertEqual(b"ONE\n", self.answer(first))
+        self.assertEqual([], select.select([second], [], [], 0)[0])
+        first.close()
+        self.assertEqual(b"TWO\n", self.answer(second))
+
+    def test_the_client_sees_the_end_though_somebody_else_holds_the_connection(self):
+        class Sharing(socketserver.BaseRequestHandler):
+            def handle(self):
+                held.append(self.request.dup())  # as a child process would
+
+        held: list[socket.socket] = []
+        self.assertEqual(b"", self.read(self.connect(self.serve(Sharing))))
+        held[0].close()
+
     def test_more_of_them_than_threads_wait_in_the_backlog(self):
         server = self.serve(Upper, max_threads=1)
         first, second = self.connect(server, b"one\n"), self.connect(server, b"two\n")
@@ -286,6 +306,19 @@ class StageTest(ServerTest):
     def test_a_mock_is_served_on_the_calling_thread(self):
         reply = MockClient(HTTPServer(handler=Quiet))("/here")
         self.assertEqual((200, b"/here\n"), (reply.status, reply.content))
+
+
+class EndTest(unittest.TestCase):
+    @params(False, True)
+    def test_only_what_ends_in_a_reset_has_no_end_before(self, is_cut):
+        class Ending(ConnectionHandler):
+            def handle(self):
+                if is_cut:
+                    self._end_in_reset()
+
+        wire = Wire()
+        HTTPServer(handler=Ending).on_connect(wire)
+        self.assertEqual((not is_cut, True), (wire.is_shut_down, wire.is_closed))
 
 
 class FirstTurnTest(ServerTest):
