@@ -3,6 +3,8 @@
 Refuses to know connections, turns and how an answer is framed: see wsgi.py.
 """
 import copy
+import io
+import math
 import os
 import re
 import stat
@@ -15,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from .content import PIECE_SIZE, ContentError
 from .fields import FieldArgument, Fields
+from .framing import PLAIN_FILES
 from .messages import Response
 from .parser import Pair
 
@@ -85,26 +88,29 @@ class FileWrapper:
 
     def __init__(self, filelike: Any, blksize: int = PIECE_SIZE) -> None:
         self.filelike, self.blksize = filelike, max(blksize, PIECE_SIZE)
+        self.length: int | None = None  # octets after which it ends: PEP 3333 lets Content-Length end a file early
         if hasattr(filelike, "close"):
             self.close = filelike.close
 
     def __iter__(self) -> Iterator[bytes]:
-        while piece := self.filelike.read(self.blksize):
+        left = math.inf if self.length is None else self.length
+        while left and (piece := self.filelike.read(min(left, self.blksize))):
             yield piece
-
-    def read_at_most(self, length: int) -> Iterator[bytes]:
-        """Up to `length` octets: PEP 3333 lets Content-Length end a file early."""
-        while length and (piece := self.filelike.read(min(length, self.blksize))):
-            length -= len(piece)
-            yield piece
+            left -= len(piece)
 
     def remaining(self) -> tuple[int, int] | None:
-        """Where in a regular file its content begins and how many octets it has; None for any other file."""
-        try:
-            status, offset = os.fstat(self.filelike.fileno()), self.filelike.tell()
-        except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
+        """Where in a plain file its content begins, and how many octets it has; None where only reading will tell.
+
+        That is so for what only has a file inside, as gzip's does, and for a file in /proc: no size, and yet octets.
+        """
+        file = self.filelike
+        if type(file) not in PLAIN_FILES or type(getattr(file, "raw", file)) is not io.FileIO:
             return None
-        return (offset, max(status.st_size - offset, 0)) if stat.S_ISREG(status.st_mode) else None
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or not status.st_size:
+            return None
+        offset = file.tell()
+        return offset, max(status.st_size - offset, 0)
 
 
 # ---- the answer -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 Owns the order of an exchange with an application and how its answer is framed. Refuses to know turns and who polls.
 """
 import math
+import os
 import socket
 from functools import lru_cache
 from importlib import import_module
@@ -164,13 +165,15 @@ class WSGIHandler(RequestHandler):
         response.content, response.length = chain((first,), pieces), head.length
 
     def begin_file(self, request: Request, response: WSGIResponse, wrapper: FileWrapper) -> bool:
-        """A regular file as content: its length is known, and it need not pass through here."""
+        """A plain file as content: its length is known, and it need not pass through here. False for any other."""
         head, place = response.head, wrapper.remaining()
-        if head is None or response.was_written or place is None:
+        if head is None or response.was_written:
             return False
-        offset, size = place
-        length = size if head.length is None else head.length
-        self.take_pieces(request, response, b"", wrapper.read_at_most(length))
+        offset, size = place or (None, None)
+        wrapper.length = length = size if head.length is None else head.length
+        if size is None or length is None:
+            return False
+        self.take_pieces(request, response, b"", iter(wrapper))
         if length > size and not response.is_headless:
             check_length(head.length, size)
         response.length, response.offset, response.filelike = length, offset, wrapper.filelike
@@ -234,7 +237,7 @@ class WSGIHandler(RequestHandler):
             outgoing = Outgoing(octets, None, response.close)
         elif type(content) is bytes:
             outgoing = Outgoing(octets, iter((content,)), response.close)
-        elif response.offset is not None and type(self.connection) is socket.socket and response.close is not None:
+        elif response.offset is not None and type(self.connection) is socket.socket and hasattr(os, "sendfile"):
             outgoing = FileOutgoing(octets, response.filelike, response.offset, response.length or 0)
         else:
             pieces = (exactly(content, response.length) if response.length is not None

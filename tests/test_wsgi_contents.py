@@ -1,5 +1,8 @@
 """How a WSGI application's content ends: lengths, close, failures, files; and early hints."""
+import bz2
+import gzip
 import io
+import lzma
 import os
 import tempfile
 import unittest
@@ -137,11 +140,44 @@ class FileWrapperTest(unittest.TestCase):
         self.assertEqual((reply.content, reply.fields["Content-Length"], file.closed),
                          (content, str(len(content)), True))
 
+    def test_of_another_source_ends_with_its_content_length(self) -> None:
+        reply = parse_replies(send(self.wrapping(io.BytesIO(b"0123456789"), [("Content-Length", "3")]), head()).sent)[0]
+        self.assertEqual(reply.content, b"012")
+
     def test_of_another_source_is_sent_in_chunks(self) -> None:
         file = io.BytesIO(b"0123456789")
         reply = parse_replies(send(self.wrapping(file), head()).sent)[0]
         self.assertEqual((reply.content, reply.fields["Transfer-Encoding"], file.closed),
                          (b"0123456789", "chunked", True))
+
+    @params((b"", b""), (b"abc", b"abc"))
+    def test_of_a_whole_file_may_be_empty(self, content: bytes, expected: bytes) -> None:
+        reply = parse_replies(send(self.wrapping(self.make_file(content, 0)), head()).sent)[0]
+        self.assertEqual((reply.content, reply.fields["Content-Length"]), (expected, str(len(content))))
+
+    @params(gzip.open, bz2.open, lzma.open)
+    def test_of_a_file_with_another_inside_sends_what_is_read(self, open_file: Any) -> None:
+        path = self.enterContext(tempfile.TemporaryDirectory()) + "/packed"
+        with open_file(path, "wb") as file:
+            file.write(b"0123456789" * 20)
+        for headers, content in ((TEXT, b"0123456789" * 20), ([("Content-Length", "3")], b"012")):
+            with open_file(path, "rb") as file:
+                reply = parse_replies(send(self.wrapping(file, headers), head()).sent)[0]
+            self.assertEqual((reply.content, reply.fields.get("Content-Length")),
+                             (content, "3" if headers != TEXT else None))
+
+    @unittest.skipUnless(os.access("/proc/self/status", os.R_OK), "there is no such file")
+    def test_of_a_file_that_the_system_makes_up_sends_what_is_read(self) -> None:
+        file = open("/proc/self/status", "rb")  # noqa: PTH123, SIM115  the server closes it
+        self.addCleanup(file.close)
+        self.assertIn(b"Name:", parse_replies(send(self.wrapping(file), head()).sent)[0].content)
+
+    def test_of_text_is_an_error_that_says_so(self) -> None:
+        with tempfile.TemporaryFile("w+") as file, self.assertLogs("ownhands", "ERROR") as logged:
+            file.write("text")
+            file.seek(0)
+            self.assertIn(b" 500 ", send(self.wrapping(file), head()).sent)
+        self.assertIn("gives bytes, not str", logged.output[0])
 
     @without_log
     def test_of_a_file_that_is_too_short_is_an_error(self) -> None:
