@@ -186,15 +186,15 @@ class WSGIHandler(RequestHandler):
         if not octets or request.method == "HEAD" or head.status in NO_CONTENT:
             response.was_dropped = response.was_dropped or bool(octets)
             return
-        octets_of_head = b""
+        octets_of_head, length = b"", response.length if response.was_written else head.length
+        if length is not None and len(octets) > length:
+            raise ContentError(f"write() was given {len(octets)} octets, and Content-Length leaves {length}")
         if not response.was_written:
-            response.length = head.length
+            response.length = length
             octets_of_head, self._informational = self._informational + self.encode_head(request, response), b""
             response.is_sent = response.was_written = True
-        if response.length is not None:
-            if len(octets) > response.length:
-                raise ContentError("the content is longer than its Content-Length")
-            response.length -= len(octets)
+        if length is not None:
+            response.length = length - len(octets)
         self.send_and_wait(octets_of_head + (encode_chunk(octets) if response.is_chunked else octets))
 
     def send_and_wait(self, octets: bytes) -> None:

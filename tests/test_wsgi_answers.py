@@ -213,6 +213,36 @@ class WriteTest(unittest.TestCase):
         sent = send(self.writing(*pieces, result=result, headers=[("Content-Length", "3")]), head() * 2).sent
         self.assertEqual((sent.count(b"HTTP/1.1"), sent.endswith(pieces[0])), (1, True))
 
+    def test_beyond_the_content_length_is_an_error_while_nothing_is_sent(self) -> None:
+        with self.assertLogs("ownhands", "ERROR") as logged:
+            sent = send(self.writing(b"one", headers=[("Content-Length", "2")]), head() * 2).sent
+        self.assertEqual([reply.status for reply in parse_replies(sent)], [500, 500])
+        self.assertIn("write() was given 3 octets, and Content-Length leaves 2", logged.output[0])
+
+    def test_beyond_the_content_length_leaves_room_for_another_answer(self) -> None:
+        def application(environ: Any, start_response: Any) -> list[bytes]:
+            try:
+                start_response("200 OK", [("Content-Length", "2")])(b"one")
+            except Exception as error:
+                start_response("503 Sorry", TEXT, (type(error), error, error.__traceback__))
+            return [b"sorry"]
+
+        reply = parse_replies(send(application, head()).sent)[0]
+        self.assertEqual((reply.status, reply.content), (503, b"sorry"))
+
+    @without_log
+    def test_beyond_the_content_length_keeps_what_comes_before_the_answer(self) -> None:
+        def application(environ: Any, start_response: Any) -> list[bytes]:
+            with mock.patch.object(connection, "send", side_effect=BlockingIOError):
+                environ["wsgi.early_hints"]([("Link", "</a>")])
+            start_response("200 OK", [("Content-Length", "2")])(b"one")
+            return []
+
+        connection = MockConnection(head())
+        server_for(application).on_connect(connection)
+        reply = parse_replies(connection.sent)[0]
+        self.assertEqual((reply.status, [each.status for each in reply.interim]), (500, [103]))
+
     @without_log
     def test_then_an_exception_ends_the_connection(self) -> None:
         sent = send(self.writing(b"abc", ValueError()), head() * 2).sent
