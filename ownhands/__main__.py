@@ -120,6 +120,11 @@ def add_server_options(group: Any) -> None:
                        help="serve https with this certificate and key (PEM files)")
     group.add_argument("--handler", metavar="MODULE:CLASS",
                        help="serve with this class, a RequestHandler or any of socketserver's")
+    group.add_argument("--threads", type=parse_threads, metavar="N",
+                       help=f"threads that run handlers, {HTTPServer.max_threads} by default; past them requests wait")
+    group.add_argument("--max-content", type=parse_size, metavar="SIZE",
+                       help="the largest content that is taken for an application or a handler class, as in 500M or "
+                            f"2G; {RequestHandler.max_content_size >> 20}M by default")
     group.add_argument("--access-log", choices=[*FORMATS, "none"], default="common", metavar="FORMAT",
                        help="a line for each answer: common (the default), combined, json or none")
     group.add_argument("--open", action="store_true", help="open it in the browser")
@@ -153,6 +158,12 @@ def parse_port(text: str) -> int:
     return int(text)
 
 
+def parse_threads(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 5 or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads")
+    return int(text)
+
+
 def parse_seconds(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 10:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
@@ -183,10 +194,13 @@ def make_server(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
             options.auth = parse_auth(os.environ["OWNHANDS_AUTH"])
         except argparse.ArgumentTypeError as error:
             parser.error(f"OWNHANDS_AUTH: {error}")
-    if not options.upload and (options.overwrite or options.max_upload is not None):
-        parser.error("--overwrite and --max-upload go with --upload")
     knobs = chosen_knobs(options)
     handler, what = choose_handler(parser, options, knobs)
+    if not options.upload and (options.overwrite or options.max_upload is not None):
+        parser.error("--overwrite and --max-upload go with --upload")
+    for name, value in (("max_threads", options.threads), ("max_content_size", options.max_content)):
+        if value is not None:
+            knobs[name] = value
     if options.access_log in FORMATS and isinstance(handler, type) and issubclass(handler, RequestHandler):
         knobs["log_format"] = options.access_log
     if options.tls is not None:
@@ -204,7 +218,7 @@ def make_server(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
 
 
 def chosen_knobs(options: argparse.Namespace) -> dict[str, Any]:
-    """The options that are class attributes of a handler, those that were typed."""
+    """The options that are class attributes of a handler of folders, those that were typed."""
     knobs = {name: getattr(options, name) for name in ("index", "cache", "auth", "max_upload")
              if getattr(options, name) is not None}
     knobs |= {name: True for name in ("hidden", "follow_symlinks", "spa", "cors", "overwrite")
@@ -228,7 +242,10 @@ def choose_handler(parser: argparse.ArgumentParser, options: argparse.Namespace,
             parser.error(f"{options.handler} is no handler class")
         return found, options.handler
     if what is not None and _APPLICATION.fullmatch(what) and not Path(what).exists():
+        refuse_folder_options(parser, options, knobs)
         return find_application(parser, what), what
+    if options.max_content is not None:
+        parser.error("--max-content is for applications and handler classes; a folder takes --upload and --max-upload")
     folder = Path(what or ".")
     if not folder.is_dir():
         hint = f"; for a port, type --port {what}" if what.isdigit() else ""
@@ -236,6 +253,14 @@ def choose_handler(parser: argparse.ArgumentParser, options: argparse.Namespace,
     from .files import FileHandler, UploadHandler
     knobs["root"] = str(folder)
     return UploadHandler if options.upload else FileHandler, str(what or folder.resolve())
+
+
+def refuse_folder_options(parser: argparse.ArgumentParser, options: argparse.Namespace, knobs: dict[str, Any]) -> None:
+    """What an application would not heed is refused: somebody may rely on it."""
+    names = {"listing": "--no-listing", "auth": "--auth (or OWNHANDS_AUTH)"}
+    typed = [names.get(name, "--" + name.replace("_", "-")) for name in ["upload"] * options.upload + [*knobs]]
+    if typed:
+        parser.error(f"{options.what} is no folder, and only folders have {', '.join(typed)}")
 
 
 def find_object(parser: argparse.ArgumentParser, text: str, kind: str) -> Any:

@@ -123,10 +123,28 @@ class OptionTest(CommandTest):
         (["--handler", "typed:Files", "--upload"], "--upload is for folders: subclass UploadHandler"),
         (["--handler", "typed:Pages", "--spa"],
          "what was asked for does not go with this handler: 'spa' is no knob of Program or of its handler"),
+        (["typed:app", "--upload"], "typed:app is no folder, and only folders have --upload"),
+        (["typed:app", "--upload", "--overwrite", "--max-upload", "1"],
+         "typed:app is no folder, and only folders have --upload, --max-upload, --overwrite"),
+        (["typed:app", "--overwrite"], "typed:app is no folder, and only folders have --overwrite"),
+        (["typed:make()", "--no-listing", "--follow-symlinks", "--auth", "a:b"],
+         "typed:make() is no folder, and only folders have --auth (or OWNHANDS_AUTH), --follow-symlinks, --no-listing"),
+        (["--max-content", "1G"],
+         "--max-content is for applications and handler classes; a folder takes --upload and --max-upload"),
+        (["typed:app", "--max-content", "much"], "argument --max-content: 'much' is no size such as 500M or 2G"),
+        (["--threads", "0"], "argument --threads: '0' is no number of threads"),
+        (["--threads", "x"], "argument --threads: 'x' is no number of threads"),
+        (["--handler", "typed:Stream", "--max-content", "1G"], "what was asked for does not go with this handler: "
+         "'max_content_size' is no knob of Program or of its handler"),
         (["typed:nothing"], "typed has no nothing"), (["nothing_there:app"], "there is no module nothing_there"),
         (["typed:number"], "typed:number is no WSGI application: it cannot be called"))
     def test_what_makes_no_server_is_said_in_one_line(self, arguments, line):
         self.assertEqual(self.refusal(*arguments), line)
+
+    def test_a_password_that_an_application_would_not_ask_for_is_refused(self):
+        os.environ["OWNHANDS_AUTH"] = "me:secret"
+        self.assertEqual(self.refusal("typed:app"),
+                         "typed:app is no folder, and only folders have --auth (or OWNHANDS_AUTH)")
 
     def test_a_wrong_password_in_the_environment_is_not_shown(self):
         os.environ["OWNHANDS_AUTH"] = "secret"
@@ -147,6 +165,15 @@ class HandlerTest(CommandTest):
     @params((["--handler", "typed:Pages"], b"pages"), (["typed:app"], b"app"), (["typed:make()"], b"app"))
     def test_serves_with_it(self, arguments, content):
         self.assertEqual(self.get(self.server(*arguments)).content, content)
+
+    @params((["typed:app"], 16 << 20), (["typed:app", "--max-content", "1G"], 1 << 30),
+            (["--handler", "typed:Pages", "--max-content", "3K"], 3 << 10))
+    def test_takes_so_much_content(self, arguments, size):
+        self.assertEqual(self.server(*arguments).RequestHandlerClass.max_content_size, size)
+
+    @params([], ["typed:app"], ["--handler", "typed:Stream"])
+    def test_runs_in_so_many_threads(self, arguments):
+        self.assertEqual(self.server(*arguments, "--threads", "3").max_threads, 3)
 
     def test_a_file_handler_of_ones_own_takes_the_options_and_the_folder(self):
         self.write("sub/.b", b"dot")
