@@ -40,9 +40,13 @@ class Stopping:
             self.cut()
         elif now - self._began >= SAY_AFTER and not self._has_said and self.timeout < math.inf:
             self._has_said = True
-            log.warning("stopping: waiting at most %g s, open connections: %d", self.timeout,
-                        sum(engine.connections for engine in self.engines))
+            log.warning("stopping: waiting at most %g s, open connections: %d", self.timeout, self.connections())
         return all(engine.has_ended for engine in self.engines)
+
+    def connections(self) -> int:
+        """How many are open: no engine knows those in their first turn yet, their threads do."""
+        return (sum(engine.connections for engine in self.engines)
+                + sum(thread.connection is not None for thread in self._threads()))
 
     def cut(self) -> None:
         for engine in self.engines:
@@ -52,8 +56,7 @@ class Stopping:
         """Says what was cut, and ends the connections of threads that are still in a turn. Whether there was any."""
         undone = [f"{description} was not done in {self.timeout} s and is cut"
                   for engine in self.engines for description in engine.undone]
-        threads = [thread for thread in threading.enumerate()
-                   if isinstance(thread, EngineThread) and thread.engine in self.engines]
+        threads = self._threads()
         frames = sys._current_frames()
         first_turns = {thread.ident: thread.connection for thread in threads if thread.connection is not None}
         for ident, turner in (away for engine in self.engines for away in engine.turns_away()):
@@ -69,6 +72,10 @@ class Stopping:
         if undone:
             self._let_tidy(threads)
         return bool(undone)
+
+    def _threads(self) -> list[EngineThread]:
+        return [thread for thread in threading.enumerate()
+                if isinstance(thread, EngineThread) and thread.engine in self.engines]
 
     def _let_tidy(self, threads: list[EngineThread]) -> None:
         """Where the process ends with serving, a handler cut in the middle has this long to clear up after itself."""

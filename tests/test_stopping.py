@@ -1,9 +1,10 @@
 """The end of serving: how long it may take, and what is said of it."""
 import unittest
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 from nose2.tools import params
 
+from ownhands.engine import EngineThread
 from ownhands.program import Latch
 from ownhands.stopping import GIVE_UP_AFTER, SAY_AFTER, Stopping
 
@@ -44,6 +45,15 @@ class StoppingTest(unittest.TestCase):
             self.is_over(100.0 + SAY_AFTER)
             self.is_over(102.0 + SAY_AFTER)
         self.assertEqual(logs.output, ["WARNING:ownhands:stopping: waiting at most 30 s, open connections: 2"])
+
+    def test_a_connection_in_its_first_turn_is_open_as_well(self):
+        threads = [EngineThread(engine, list, "") for engine in [self.engine] * 3 + [Mock()]]
+        for thread in threads[1:]:
+            thread.connection = Mock()
+        self.is_over(100.0)
+        with self.assertLogs("ownhands", "WARNING") as logs, patch("threading.enumerate", return_value=threads):
+            self.is_over(100.0 + SAY_AFTER)
+        self.assertIn("open connections: 4", logs.output[0])
 
     @params(([], False), (["<Handler of me>"], True))
     def test_what_was_undone_is_said(self, undone, was_cut):
