@@ -25,7 +25,7 @@ class Answered(NamedTuple):
 def common(answered: Answered) -> str:
     """The Common Log Format; its last number is Apache's %O, the head included."""
     client, user, moment, request, status, size, refused = answered
-    line = f"{request.method} {request.target} {request.version}" if request is not None else escape(refused) or "-"
+    line = escape(f"{request.method} {request.target} {request.version}" if request is not None else refused) or "-"
     return f'{client} - {escape(user) or "-"} [{_local_time(int(moment))}] "{line}" {status} {size}'
 
 

@@ -258,6 +258,15 @@ class AccessLogTest(unittest.TestCase):
         line = self.line("combined", user_agent='a" 200 "\\\xff\t')
         self.assertTrue(line.endswith(r'"a\x22 200 \x22\x5c\xff"'), line)
 
+    @params(r"/?\x0a127.0.0.1", r"/\\", "/\\")
+    def test_escapes_a_backslash_in_a_target_as_in_what_was_no_request(self, target):
+        line = f"GET {target} HTTP/1.1"
+        with self.assertLogs("ownhands.access", logging.INFO) as logs:
+            HTTPServer(handler=Logged).on_connect(MockConnection(f"{line}\r\nHost: a\r\n\r\n".encode()), ("", 1))
+        refused = accesslog.common(Answered("", "", 0.0, None, 400, 100, line))
+        expected = '"' + line.replace("\\", r"\x5c") + '"'
+        self.assertEqual((expected in logs.records[0].getMessage(), expected in refused), (True, True))
+
     @params(*accesslog.FORMATS)
     def test_has_a_line_for_what_was_no_request(self, log_format):
         line = accesslog.FORMATS[log_format](Answered("192.0.2.1", "", 0.0, None, 400, 100))
