@@ -7,6 +7,7 @@ import io
 import math
 import os
 import re
+import socket
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ from .fields import FieldArgument, Fields
 from .framing import PLAIN_FILES
 from .messages import Response
 from .parser import Pair
+from .version import __version__
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
@@ -27,6 +29,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None,
 HOP_BY_HOP = frozenset(["connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
                         "te", "trailer", "trailers", "transfer-encoding", "upgrade"])
 NOTED = frozenset(["content-length", "date", "server"])  # fields of which the server sends its own otherwise
+WILDCARDS = frozenset(["", "0.0.0.0", "::"])  # hosts to listen on that name no server
 _STATUS = re.compile(r"([2-9][0-9]{2}) [\t\x20-\x7e\x80-\xff]*+")
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
 _VALUE = r"[\t\x20-\x7e\x80-\xff]*+"
@@ -113,6 +116,19 @@ class FileWrapper:
         return offset, max(status.st_size - offset, 0)
 
 
+@lru_cache(maxsize=64)
+def server_environ(host: str, port: int, scheme: str, is_multithread: bool) -> dict[str, Any]:
+    """What all environs of a server have in common; to be copied. The keys of a request hold their places."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "", "SCRIPT_NAME": "", "PATH_INFO": "", "QUERY_STRING": "", "REQUEST_URI": "", "RAW_URI": "",
+        "SERVER_NAME": socket.gethostname() if host in WILDCARDS else host, "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": "", "SERVER_SOFTWARE": f"OwnHands/{__version__}", "GATEWAY_INTERFACE": "CGI/1.1",
+        "wsgi.version": (1, 0), "wsgi.url_scheme": scheme, "wsgi.input": None, "wsgi.input_terminated": True,
+        "wsgi.errors": ErrorStream(), "wsgi.multithread": is_multithread, "wsgi.multiprocess": False,
+        "wsgi.run_once": False, "wsgi.file_wrapper": FileWrapper, "wsgi.early_hints": None}
+    return environ | {"HTTPS": "on"} if scheme == "https" else environ
+
+
 # ---- the answer -----------------------------------------------------------------------------------------------------
 
 class Head(NamedTuple):
@@ -161,6 +177,21 @@ def _fault_of_values(headers: Iterable[Pair]) -> str:
     return f"the value of {name} holds a character that no field value may: {value!r}"
 
 
+def _fault_of_types(status: Any, headers: list[Any]) -> TypeError | None:
+    """What of a head has another type than PEP 3333 says; None if its types are right."""
+    if not isinstance(status, str):
+        return TypeError(f"a status is a str such as '200 OK', not {status!r}")
+    for each in headers:
+        if not isinstance(each, tuple) or len(each) != 2:
+            return TypeError(f"each of the headers is a tuple of a name and a value, not {each!r}")
+        name, value = each
+        if not isinstance(name, str):
+            return TypeError(f"the name of a field is a str, not {name!r}")
+        if not isinstance(value, str):
+            return TypeError(f"the value of {name} is a str, not {value!r}")
+    return None
+
+
 def _parse_length(values: list[str]) -> int | None:
     if not values:
         return None
@@ -207,7 +238,10 @@ class WSGIResponse(Response):
             raise RuntimeError("start_response was called a second time, without exc_info")
         if type(headers) is not list:
             raise TypeError(f"the headers are a list of tuples, not {type(headers).__name__}")
-        self.head = head = encode_head(status, tuple(headers))
+        try:
+            self.head = head = encode_head(status, tuple(headers))
+        except (TypeError, ValueError) as error:
+            raise _fault_of_types(status, headers) or error from None
         self.status, self.fields = head.status, head.fields
         return self.write
 
@@ -243,6 +277,26 @@ def check_piece(piece: Any) -> bytes:
     if type(piece) is not bytes:
         raise TypeError(f"a WSGI application gives bytes, not {type(piece).__name__}")
     return piece
+
+
+def pieces_of(result: Any) -> Iterator[Any]:
+    """An iterator over what an application returned; raises TypeError, by name, for what is no iterable."""
+    try:
+        return iter(result)
+    except TypeError:
+        if hasattr(result, "__iter__"):
+            raise  # its own
+        raise TypeError(f"a WSGI application returns an iterable of bytes, not {result!r}") from None
+
+
+def fault_of_call(application: Any, error: BaseException) -> TypeError | None:
+    """What to raise instead, caught where the application was called, if it does not take the arguments of one."""
+    trace = error.__traceback__
+    if type(error) is not TypeError or trace is None or trace.tb_next is not None:  # it was raised further in
+        return None
+    return TypeError(f"{application!r} was called with environ and start_response, as WSGI applications are: {error} "
+                     "(one for ASGI needs another server; a function that makes an application is to be called first, "
+                     "on the command line with module:make())")
 
 
 def check_length(declared: int | None, given: int) -> None:

@@ -5,7 +5,6 @@ Owns the order of an exchange with an application and how its answer is framed. 
 import math
 import os
 import socket
-from functools import lru_cache
 from importlib import import_module
 from io import BytesIO
 from itertools import chain
@@ -15,17 +14,23 @@ from wsgiref.types import WSGIApplication
 from .connection import log, wait_until_ready, wait_until_taken
 from .content import ContentError, FileOutgoing, Outgoing, as_given, exactly, in_chunks
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, preamble, without_lines
-from .gateway import ErrorStream, FileWrapper, WSGIResponse, check_length, check_piece, decode_path, field_variables
+from .gateway import (
+    FileWrapper,
+    WSGIResponse,
+    check_length,
+    check_piece,
+    decode_path,
+    fault_of_call,
+    field_variables,
+    pieces_of,
+    server_environ,
+)
 from .handler import RequestHandler
 from .knobs import with_attributes
 from .messages import HTTPError, Request, Response
 from .pace import Pace
 from .parser import RequestHead, encode_chunk
 from .server import HTTPServer
-from .version import __version__
-
-WILDCARDS = frozenset(["", "0.0.0.0", "::"])  # hosts to listen on that name no server
-ERRORS = ErrorStream()
 
 
 class WSGIHandler(RequestHandler):
@@ -63,6 +68,8 @@ class WSGIHandler(RequestHandler):
                 self.begin_iterable(request, response, result)
         except (Exception, SystemExit) as error:
             if not response.was_written:
+                if (fault := fault_of_call(self.call_application, error)) is not None:
+                    raise fault from None
                 raise
             response.failure = error
         finally:
@@ -140,7 +147,7 @@ class WSGIHandler(RequestHandler):
         try:
             if type(result) is FileWrapper and self.begin_file(request, response, result):
                 return
-            pieces = iter(result)
+            pieces = pieces_of(result)
             first = next((piece for piece in pieces if check_piece(piece)), b"")
             if response.head is None:
                 raise RuntimeError("the application gave content, or its end, and has not called start_response")
@@ -298,19 +305,6 @@ def _has_one_item(result: Any) -> bool:
         return len(result) == 1
     except (TypeError, AttributeError):
         return False
-
-
-@lru_cache(maxsize=64)
-def server_environ(host: str, port: int, scheme: str, is_multithread: bool) -> dict[str, Any]:
-    """What all environs of a server have in common; to be copied. The keys of a request hold their places."""
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": "", "SCRIPT_NAME": "", "PATH_INFO": "", "QUERY_STRING": "", "REQUEST_URI": "", "RAW_URI": "",
-        "SERVER_NAME": socket.gethostname() if host in WILDCARDS else host, "SERVER_PORT": str(port),
-        "SERVER_PROTOCOL": "", "SERVER_SOFTWARE": f"OwnHands/{__version__}", "GATEWAY_INTERFACE": "CGI/1.1",
-        "wsgi.version": (1, 0), "wsgi.url_scheme": scheme, "wsgi.input": None, "wsgi.input_terminated": True,
-        "wsgi.errors": ERRORS, "wsgi.multithread": is_multithread, "wsgi.multiprocess": False, "wsgi.run_once": False,
-        "wsgi.file_wrapper": FileWrapper, "wsgi.early_hints": None}
-    return environ | {"HTTPS": "on"} if scheme == "https" else environ
 
 
 # ---- in place of wsgiref.simple_server ------------------------------------------------------------------------------

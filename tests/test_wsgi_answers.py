@@ -1,5 +1,6 @@
 """What a WSGI application answers: bytes in, bytes out."""
 import unittest
+from http import HTTPStatus
 from typing import Any
 from unittest import mock
 
@@ -9,7 +10,7 @@ from ownhands import HTTPServer
 from ownhands.testing import MockClient, MockConnection, Reply, in_pieces, parse_replies
 from ownhands.wsgi import WSGIHandler
 
-from .applications import TEXT, answering, head, hello, send, server_for, without_log
+from .applications import TEXT, answering, head, hello, make, send, server_for, without_log
 
 
 class AnswerTest(unittest.TestCase):
@@ -117,10 +118,21 @@ class StartResponseTest(unittest.TestCase):
         sent = send(answering([b"hello"], status, headers), head()).sent
         self.assertEqual([(reply.status, b"hello" in sent) for reply in parse_replies(sent)], [(500, False)])
 
-    def test_names_what_it_refuses(self) -> None:
+    @params(
+        ("200 OK", [("X-Name", "a\r\nb")], "the value of X-Name holds a character that no field value may: 'a\\r\\nb'"),
+        ("200 OK", [("Content-Length", 5)], "the value of Content-Length is a str, not 5"),
+        ("200 OK", [("X", b"a")], "the value of X is a str, not b'a'"),
+        ("200 OK", [(b"X", "a")], "the name of a field is a str, not b'X'"),
+        ("200 OK", [["A", "b"]], "each of the headers is a tuple of a name and a value, not ['A', 'b']"),
+        ("200 OK", [("A", ["b"])], "the value of A is a str, not ['b']"),
+        ("200 OK", [("X",)], "each of the headers is a tuple of a name and a value, not ('X',)"),
+        (HTTPStatus.OK, TEXT, "a status is a str such as '200 OK', not <HTTPStatus.OK: 200>"),
+        (200, TEXT, "a status is a str such as '200 OK', not 200"),
+        ("200", TEXT, "a space and words: '200'"))
+    def test_names_what_it_refuses(self, status: Any, headers: Any, words: str) -> None:
         with self.assertLogs("ownhands", "ERROR") as logged:
-            send(answering([b""], headers=[("X-Name", "a\r\nb")]), head())
-        self.assertIn("the value of X-Name holds a character", logged.output[0])
+            send(answering([b""], status, headers), head())
+        self.assertIn(words, logged.output[0].splitlines()[-1])
 
     @without_log
     def test_comes_once(self) -> None:
@@ -173,6 +185,42 @@ class StartResponseTest(unittest.TestCase):
     @without_log
     def test_missing_is_an_error(self, application: Any) -> None:
         self.assertIn(b" 500 ", send(application, head()).sent)
+
+
+class Scoped:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class Iterable:
+    def __iter__(self) -> Any:
+        return 1 + None  # type: ignore[operator]
+
+
+class MistakeTest(unittest.TestCase):
+    """What is no application, or returns no iterable: the log says which, and what was expected."""
+
+    @params(
+        (answering(None), "returns an iterable of bytes, not None"),
+        (answering(make), "returns an iterable of bytes, not <function make"),
+        (answering("text"), "gives bytes, not str"),
+        (Scoped(), "Scoped object at"), (Scoped(), "missing 1 required positional argument"),
+        (Scoped(), "one for ASGI needs another server"),
+        (make, "<function make"), (make, "is to be called first"),
+        (lambda environ: [], "was called with environ and start_response"),
+        (answering(Iterable()), "unsupported operand"),
+        (lambda environ, start: make(environ), "TypeError: make() takes 0 positional arguments but 1 was given"))
+    def test_is_named(self, application: Any, words: str) -> None:
+        with self.assertLogs("ownhands", "ERROR") as logged:
+            self.assertIn(b" 500 ", send(application, head()).sent)
+        self.assertIn(words, logged.output[0].splitlines()[-1])
+
+    def test_keeps_the_reason_of_an_error(self) -> None:
+        def application(environ: Any, start_response: Any) -> Any:
+            raise TypeError("mine") from KeyError("reason")
+
+        with self.assertLogs("ownhands", "ERROR") as logged:
+            send(application, head())
+        self.assertIn("KeyError: 'reason'", logged.output[0])
 
 
 class WriteTest(unittest.TestCase):
