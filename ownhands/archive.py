@@ -5,11 +5,12 @@ Gives pieces of octets. Refuses to know requests, and which folder may be asked 
 import io
 import mimetypes
 import os
-import stat
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from .folder import Names, Opened, open_steps
 
 PIECE_SIZE = 64 << 10  # octets read from a file at once
 # Worth compressing, for a server that has other things to do; all else is deflated at level 0, which copies. (Stored
@@ -31,12 +32,12 @@ def zip_pieces(folder: Path, *, name: str = "", hidden: bool = False,
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         folder = folder.resolve()
         top = name or folder.name or "files"
-        for path, inside, status in _walk(folder, top, hidden, accepts):
-            info = describe(inside, status)
-            if info.is_dir():
-                archive.writestr(info, b"")
+        for opened, inside in _walk(folder, top, hidden, accepts):
+            if opened.is_folder:
+                archive.writestr(describe(inside, opened.status), b"")
             else:
-                yield from _add(archive, info, path, sink)
+                with open(opened.fd, "rb", buffering=0) as file:  # noqa: PTH123  a descriptor
+                    yield from _add(archive, describe(inside, opened.status), file, sink)
             if octets := sink.take():
                 yield octets
     yield sink.take()
@@ -61,23 +62,33 @@ class _Sink(io.RawIOBase):
         return octets
 
 
-def _walk(folder: Path, top: str, hidden: bool, accepts: Callable[[Path], bool]
-          ) -> Iterator[tuple[Path, str, os.stat_result]]:
-    """Everything in the folder and below, sorted, each with its name in the zip; a folder before what is in it."""
-    waiting = [(folder, top)]
+def _walk(folder: Path, top: str, hidden: bool, accepts: Callable[[Path], bool]) -> Iterator[tuple[Opened, str]]:
+    """Everything in the folder and below, sorted, each with its name in the zip; a folder before what is in it.
+
+    A file is open, for the caller to close. What is exchanged for a link meanwhile, at any depth, leads nowhere.
+    """
+    base = os.fsencode(folder)
+    waiting: list[tuple[Path, str, Names]] = [(folder, top, ())]
     while waiting:
-        path, inside = waiting.pop()
+        path, inside, steps = waiting.pop()
         try:
-            status = path.lstat()
-            if stat.S_ISREG(status.st_mode):
-                yield path, inside, status
-            elif stat.S_ISDIR(status.st_mode):
-                names = sorted(os.listdir(path), reverse=True)  # noqa: PTH208  names are all that is needed
-                yield path, inside + "/", status
-                waiting += [(path / name, f"{inside}/{name}") for name in names
-                            if (hidden or not name.startswith(".")) and accepts(path / name)]
+            opened = open_steps(base, steps)
+            names = _list(opened, path) if opened.is_folder else []
         except OSError:  # it has gone, or cannot be read
             continue
+        yield opened, inside + "/" * opened.is_folder
+        waiting += [(path / name, f"{inside}/{name}", (*steps, os.fsencode(name)))
+                    for name in sorted(names, reverse=True)
+                    if (hidden or not name.startswith(".")) and accepts(path / name)]
+
+
+def _list(folder: Opened, path: Path) -> list[str]:
+    """The names in a folder, which it closes."""
+    try:
+        return os.listdir(path if folder.fd < 0 else folder.fd)  # noqa: PTH208  names are all that is needed
+    finally:
+        if folder.fd >= 0:
+            os.close(folder.fd)
 
 
 def describe(inside: str, status: os.stat_result) -> zipfile.ZipInfo:
@@ -98,20 +109,12 @@ def describe(inside: str, status: os.stat_result) -> zipfile.ZipInfo:
     return info
 
 
-def _add(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, sink: _Sink) -> Iterator[bytes]:
+def _add(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: io.FileIO, sink: _Sink) -> Iterator[bytes]:
     """Adds a file. What is appended to it meanwhile is left out: its entry has been begun with its size."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        descriptor = os.open(path, flags)
-    except OSError:
-        return
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123  a descriptor
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # another thing has taken its place
-            return
-        remaining = info.file_size
-        with archive.open(info, "w") as entry:
-            while remaining and (piece := file.read(min(PIECE_SIZE, remaining))):
-                remaining -= len(piece)
-                entry.write(piece)
-                if octets := sink.take():
-                    yield octets
+    remaining = info.file_size
+    with archive.open(info, "w") as entry:
+        while remaining and (piece := file.read(min(PIECE_SIZE, remaining))):
+            remaining -= len(piece)
+            entry.write(piece)
+            if octets := sink.take():
+                yield octets

@@ -70,12 +70,12 @@ def open_beneath(root: str, names: Sequence[bytes], follow_symlinks: bool = Fals
     if follow_symlinks:
         return _open_file(os.path.join(base, *names), None, 0)
     try:
-        return _open_steps(base, names)
+        return open_steps(base, names)
     except OSError as error:
         if error.errno not in _IS_LINK:
             raise
     base = os.path.realpath(base)
-    return _open_steps(base, _real_names(base, names, hidden))
+    return open_steps(base, _real_names(base, names, hidden))
 
 
 def _real_names(base: bytes, names: Sequence[bytes], hidden: bool) -> Sequence[bytes]:
@@ -89,8 +89,11 @@ def _real_names(base: bytes, names: Sequence[bytes], hidden: bool) -> Sequence[b
     return found
 
 
-def _open_steps(base: bytes, names: Sequence[bytes]) -> Opened:
-    """Opens by one step for each name, none of which may be a link: ELOOP or ENOTDIR. The base may be one."""
+def open_steps(base: bytes, names: Sequence[bytes]) -> Opened:
+    """Opens as `open_beneath` does, by one step for each name, none of which may be a link: raises OSError.
+
+    ELOOP or ENOTDIR says that one is. The base may be one.
+    """
     if not names:
         return _open_file(base, None, 0)
     if not _HAS_DIR_FD:

@@ -95,12 +95,12 @@ class Archive(unittest.TestCase):
             self.write(name)
         real = os.open
 
-        def refusing(path, *arguments):
-            if Path(path).name == "a":
+        def refusing(path, *arguments, **keywords):
+            if os.path.basename(os.fsdecode(path)) == "a":
                 raise PermissionError
-            return real(path, *arguments)
+            return real(path, *arguments, **keywords)
 
-        with patch("ownhands.archive.os.open", refusing):
+        with patch("os.open", refusing):
             self.assertEqual(self.names(), ["top/", "top/b"])
 
     def test_a_link_that_takes_the_place_of_a_file(self):
@@ -113,6 +113,25 @@ class Archive(unittest.TestCase):
         (self.folder / "b").symlink_to(self.folder.parent / "secret")
         archive = zipfile.ZipFile(io.BytesIO(found + b"".join(pieces)))
         self.assertEqual(archive.namelist(), ["top/", "top/a"])
+
+    @params("sub", "sub/below")
+    def test_a_link_that_takes_the_place_of_a_folder(self, name):
+        outside = self.folder.parent / "outside"
+        (outside / "below").mkdir(parents=True)
+        (outside / "secret").touch()
+        (outside / "below" / "secret").touch()
+        for each in ("sub/below/secret", "sub/secret", "z"):
+            self.write(each)
+
+        def accepts(path):
+            """Asked for each name in a folder before any of them is looked at."""
+            if path == self.folder / name / "secret":
+                (self.folder / name).rename(self.folder.parent / "moved")
+                (self.folder / name).symlink_to(outside)
+            return True
+
+        self.assertFalse({f"top/{name}/secret", f"top/{name}/below/"} & set(self.names(accepts=accepts)))
+        self.assertIn("top/z", self.names())
 
     @params((b"content and more", b"content"), (b"short", b"short"), (b"", b""))
     def test_a_file_that_changes_its_size_meanwhile(self, content, expected):

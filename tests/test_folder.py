@@ -139,7 +139,7 @@ class OpenTest(FolderTest):
         self.write("file")
         file = os.stat(self.root / "file")
         with self.assertRaises(OSError), mock.patch("os.stat", return_value=file):
-            folder._open_steps(os.fsencode(self.root), [b"link"])
+            folder.open_steps(os.fsencode(self.root), [b"link"])
 
     def test_a_socket(self):
         with socket.socket(socket.AF_UNIX) as listener:
