@@ -275,7 +275,8 @@ class WSGIResponse(Response):
 
 def check_piece(piece: Any) -> bytes:
     if type(piece) is not bytes:
-        raise TypeError(f"a WSGI application gives bytes, not {type(piece).__name__}")
+        hint = " (it returns a list of bytes, not bytes themselves)" if type(piece) is int else ""
+        raise TypeError(f"a WSGI application gives bytes, not {type(piece).__name__}{hint}")
     return piece
 
 

@@ -203,6 +203,7 @@ class MistakeTest(unittest.TestCase):
         (answering(None), "returns an iterable of bytes, not None"),
         (answering(make), "returns an iterable of bytes, not <function make"),
         (answering("text"), "gives bytes, not str"),
+        (answering(b"octets"), "returns a list of bytes, not bytes themselves"),
         (Scoped(), "Scoped object at"), (Scoped(), "missing 1 required positional argument"),
         (Scoped(), "one for ASGI needs another server"),
         (make, "<function make"), (make, "is to be called first"),
