@@ -22,7 +22,7 @@ SMALL_SIZE = 64 << 10  # octets of content that are worth copying, to be sent to
 CLOSE, KEEP_ALIVE = b"Connection: close\r\n", b"Connection: keep-alive\r\n"
 SERVER_LINE = b"Server: OwnHands/%b\r\n" % __version__.encode()
 NO_CONTENT = frozenset([204, 205, 304])  # statuses whose responses never have content (RFC 9110 15.3.5, 6 and 15.4.5)
-PLAIN_FILES = frozenset([io.BufferedReader, io.BufferedRandom, io.FileIO])
+_PLAIN_FILES = frozenset([io.BufferedReader, io.BufferedRandom, io.FileIO])
 
 
 class Preamble:
@@ -130,7 +130,7 @@ def _outgoing(head: bytes, content: Any, length: int | None, is_10: bool, connec
         return FileOutgoing(head, content, content.offset, content.length)
     if hasattr(content, "read"):
         if (length is not None and type(connection) is socket.socket and hasattr(os, "sendfile")
-                and _descriptor(content) is not None):
+                and descriptor_of(content) is not None):
             return FileOutgoing(head, content, content.tell(), length)
         content = read_pieces(content, length)
     pieces: Iterator[bytes] = map(check_piece, content)
@@ -159,7 +159,7 @@ def _length_of(content: Any) -> int | None:
         return content.length
     if not hasattr(content, "read"):
         return None
-    descriptor = _descriptor(content)
+    descriptor = descriptor_of(content)
     if descriptor is None:
         return _seek_length(content)
     status = os.fstat(descriptor)
@@ -168,9 +168,9 @@ def _length_of(content: Any) -> int | None:
     return max(status.st_size - int(content.tell()), 0)
 
 
-def _descriptor(file: Any) -> int | None:
+def descriptor_of(file: Any) -> int | None:
     """Where the system finds the same octets as `read` gives; None for what only has a file inside, as gzip's does."""
-    is_plain = type(file) in PLAIN_FILES and type(getattr(file, "raw", file)) is io.FileIO
+    is_plain = type(file) in _PLAIN_FILES and type(getattr(file, "raw", file)) is io.FileIO
     return file.fileno() if is_plain else None
 
 

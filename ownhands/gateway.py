@@ -3,7 +3,6 @@
 Refuses to know connections, turns and how an answer is framed: see wsgi.py.
 """
 import copy
-import io
 import math
 import os
 import re
@@ -18,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from .content import PIECE_SIZE, ContentError
 from .fields import FieldArgument, Fields
-from .framing import PLAIN_FILES
+from .framing import descriptor_of
 from .messages import Response
 from .parser import Pair
 from .version import __version__
@@ -106,13 +105,13 @@ class FileWrapper:
 
         That is so for what only has a file inside, as gzip's does, and for a file in /proc: no size, and yet octets.
         """
-        file = self.filelike
-        if type(file) not in PLAIN_FILES or type(getattr(file, "raw", file)) is not io.FileIO:
+        descriptor = descriptor_of(self.filelike)
+        if descriptor is None:
             return None
-        status = os.fstat(file.fileno())
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or not status.st_size:
             return None
-        offset = file.tell()
+        offset = self.filelike.tell()
         return offset, max(status.st_size - offset, 0)
 
 
