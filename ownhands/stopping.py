@@ -54,7 +54,8 @@ class Stopping:
 
     def report(self) -> bool:
         """Says what was cut, and ends the connections of threads that are still in a turn. Whether there was any."""
-        undone = [f"{description} was not done in {self.timeout} s and is cut"
+        in_time = "" if self.clock() - self._began < self.timeout else f" in {self.timeout} s"  # or the end was at once
+        undone = [f"{description} was not done{in_time} and is cut"
                   for engine in self.engines for description in engine.undone]
         threads = self._threads()
         frames = sys._current_frames()
@@ -64,7 +65,7 @@ class Stopping:
             if connection is None:
                 continue  # it was about to accept
             stack = "".join(traceback.format_stack(frames[ident])) if ident in frames else ""
-            undone.append(f"{self.name} did not end in {self.timeout} s and is cut:\n{stack}")
+            undone.append(f"{self.name} did not end{in_time} and is cut:\n{stack}")
             with suppress(AttributeError, OSError):  # the client has gone
                 connection.shutdown(socket.SHUT_RDWR)
         for each in undone:

@@ -55,6 +55,15 @@ class StoppingTest(unittest.TestCase):
             self.is_over(100.0 + SAY_AFTER)
         self.assertIn("open connections: 4", logs.output[0])
 
+    @params((1.0, "<Handler of me> was not done and is cut"), (30.0, "<Handler of me> was not done in 30.0 s and is cut"))
+    def test_no_more_time_is_named_than_there_was(self, seconds, line):
+        self.engine.undone = ["<Handler of me>"]
+        self.is_over(100.0)
+        self.now = 100.0 + seconds
+        with self.assertLogs("ownhands", "ERROR") as logs:
+            self.stopping.report()
+        self.assertEqual([f"ERROR:ownhands:{line}"], logs.output)
+
     @params(([], False), (["<Handler of me>"], True))
     def test_what_was_undone_is_said(self, undone, was_cut):
         self.engine.undone = undone
