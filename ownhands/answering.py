@@ -12,7 +12,7 @@ from .content import ContentStream, Decoder, Gathering, LengthDecoder, Outgoing,
 from .fields import FieldArgument, Fields
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
 from .limits import Limits
-from .messages import HTTPError, Request, Response, as_response
+from .messages import HTTPError, Request, Response, as_response, response_to
 from .pace import Pace, SendPace
 from .parser import HeadLimits, ProtocolError, RequestHead, encode_status_line
 
@@ -102,7 +102,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
         try:
             answer = self.on_error(request, error)
             if isinstance(answer, (str, bytes)):
-                return Response(answer, getattr(error, "status", 500))
+                return response_to(error, answer)
             return as_response(answer)
         except (Exception, SystemExit):
             log.exception("on_error has failed on %r", request)

@@ -8,8 +8,7 @@ from typing import Any
 from .accesslog import FORMATS, Answered
 from .answering import access_log
 from .exchange import ExchangeHandler
-from .fields import Fields
-from .messages import HTTPError, Request, Response
+from .messages import HTTPError, Request, Response, response_to
 from .parser import REASONS, ProtocolError
 
 KNOWN_METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
@@ -53,15 +52,10 @@ class RequestHandler(ExchangeHandler):
 
         `error` is an HTTPError, a ProtocolError, or whatever a handler has raised, which is logged already. The default
         is a line of text, with the detail of the first two and nothing of the last. A str is sent with the error's
-        status, 500 where it has none.
+        status, 500 where it has none, and its fields.
         """
-        if isinstance(error, HTTPError):
-            response = Response(_error_text(error.status, error.detail), error.status)
-            ours = response.fields.without(*map(str.lower, error.fields))
-            response.fields = Fields(ours.pairs + error.fields.pairs)
-            return response
-        if isinstance(error, ProtocolError):
-            return Response(_error_text(error.status, error.detail), error.status)
+        if isinstance(error, (HTTPError, ProtocolError)):
+            return response_to(error, _error_text(error.status, error.detail))
         return Response(_error_text(500, ""), 500)
 
     def log_exchange(self, request: Request | None, response: Response, size: int) -> None:

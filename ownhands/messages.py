@@ -299,6 +299,15 @@ def as_response(answer: Any) -> Response:
     raise TypeError(f"a handler returns a Response, a str or bytes, not {type(answer).__name__}")
 
 
+def response_to(error: BaseException, content: str | bytes) -> Response:
+    """An answer with the status of an error, 500 where it has none, and with the fields that an HTTPError has."""
+    response = Response(content, getattr(error, "status", 500))
+    if isinstance(error, HTTPError):
+        ours = response.fields.without(*map(str.lower, error.fields))
+        response.fields = Fields(ours.pairs + error.fields.pairs)
+    return response
+
+
 TEXT = Fields([("Content-Type", "text/plain; charset=utf-8")])
 
 

@@ -4,7 +4,7 @@ from base64 import b64encode
 
 from nose2.tools import params
 
-from ownhands import HTTPServer, RequestHandler
+from ownhands import HTTPServer, RequestHandler, Response
 from ownhands.auth import AuthHandler, is_same, parse_basic
 from ownhands.testing import MockClient, parse_replies
 
@@ -144,7 +144,7 @@ class DelayTest(unittest.TestCase):
     def test_a_handler_that_answers_in_its_own_way_is_not_held_for_ever(self):
         class Own(Secret):
             def on_error(self, request, error):
-                return "no"
+                return Response("no", 401)
 
         session = Session(Own)
         session.wire.fileno = lambda: 7

@@ -253,8 +253,8 @@ class Errors(unittest.TestCase):
         self.assertEqual([(reply.status, reply.content) for reply in parse_replies(connection.sent)],
                          [(500, b"<h1>ValueError at /</h1>"), (400, b"<h1>ProtocolError at None</h1>")])
 
-    @params((ValueError("secret"), 500), (HTTPError(418), 418))
-    def test_text_from_on_error_has_the_status_of_the_error(self, error, status):
+    @params((ValueError("secret"), 500), (HTTPError(418, allow="GET"), 418))
+    def test_text_from_on_error_has_the_status_and_fields_of_the_error(self, error, status):
         class Brief(Failing):
             def on_error(self, request, error):
                 return "sorry"
@@ -264,6 +264,7 @@ class Errors(unittest.TestCase):
             session.send(GET)
         reply, = session.replies()
         self.assertEqual((reply.status, reply.content), (status, b"sorry"))
+        self.assertEqual(reply.fields.get("Allow"), None if status == 500 else "GET")
 
     def test_a_method_in_small_letters_is_a_mistake_that_is_named(self):
         class Small(RequestHandler):
