@@ -2,6 +2,7 @@
 
 Owns what lies between the engine's exchange and the handler's attributes. Refuses to know servers and patching.
 """
+import contextlib
 import io
 import logging
 import threading
@@ -185,7 +186,7 @@ class Exchanges(ExchangeHandler):
             if handler.wfile is not output:
                 handler.wfile.flush()
             octets = output.end()
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             return self.fail(request, error)
         finally:
             running.pop(self, None)
@@ -198,18 +199,28 @@ class Exchanges(ExchangeHandler):
         return Written(octets, framing.complete and not (framing.closes or handler.close_connection or self.is_raw))
 
     def fail(self, request: Request, error: BaseException) -> Response:
-        """The handler has raised something: it is reported as socketserver does, and answered where that can be."""
-        if isinstance(error, SystemExit):
-            if self.server.is_serial:
-                raise Interrupt(error) from None
-        elif isinstance(error, TimeoutError) and self.handler is not None:
-            self.handler.log_error("Request timed out: %r", error)
-        else:
-            self.report()
+        """The handler has raised something: it is reported as socketserver does, and answered where that can be.
+
+        What ends the program, or the thread, leaves what was written to be sent; any other error a whole answer only.
+        """
         output, self.output = self.output, None
-        if output is not None and not output.discard():
-            return Written(b"", persistent=False)
-        return self.error_page(request, 500, "")
+        left = None if output is None else output.rescue(not isinstance(error, Exception))
+        try:
+            self._tell(error)
+        except Interrupt:
+            with contextlib.suppress(OSError):  # the client has gone, or takes nothing
+                self.send_all(left or b"")
+            raise
+        return self.error_page(request, 500, "") if left is None else Written(left, persistent=False)
+
+    def _tell(self, error: BaseException) -> None:
+        """Raises Interrupt where the error is to end serve_forever."""
+        if self.server.is_serial and not isinstance(error, Exception):
+            raise Interrupt(error) from None
+        if isinstance(error, TimeoutError) and self.handler is not None:
+            self.handler.log_error("Request timed out: %r", error)
+        elif not isinstance(error, SystemExit):
+            self.report()
 
     def error_page(self, request: Request | None, status: int, detail: str) -> Response:
         """The answer that the handler's send_error gives; a plain one where its thread is busy with another."""

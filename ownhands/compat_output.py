@@ -206,12 +206,18 @@ class Output:
         finally:
             self._lock.release()
 
-    def discard(self) -> bool:
-        """Forgets what was written, if the client has seen nothing of it; False if it has."""
+    def rescue(self, takes_all: bool) -> bytes | None:
+        """The handler has raised something: what of its answer is still to be sent, where that is whole or has begun.
+
+        None where the client has seen nothing, so that it can be given another; `takes_all` also of what was written.
+        """
         with self._lock:
             self.closed = True
-            self._pieces.clear()
-            return not self.sent and not self._unsent
+            has_begun = bool(self.sent or self._unsent)
+            octets = self._take()
+            if takes_all:
+                octets += self.framing.end()
+            return octets if has_begun or self.framing.complete or (takes_all and octets) else None
 
     def end(self) -> bytes:
         """The handler is through: what is still to be sent."""

@@ -22,6 +22,7 @@ from .watch import Watch
 
 FLUSH_TICK = 0.005  # seconds; what was written longer ago than two of them, and not sent, is sent
 MAX_THREADS = 1000  # as good as the thread for each connection that ThreadingMixIn would start
+LAST_WORDS = 0.1  # seconds that handlers which are about to answer have when serve_forever ends
 QUIET_TICKS = 40  # ticks without a request after which the flusher sleeps
 STOCK_CLOSING = (socketserver.TCPServer.shutdown_request, socketserver.TCPServer.close_request)
 
@@ -141,6 +142,14 @@ class Room(EngineServer):
                 self.accepts_no_more.set()
                 if listener.fileno() >= 0:
                     listener.settimeout(blocking)
+            self._send_last()
+
+    def _send_last(self) -> None:
+        """Before the program may end, and its threads with it: sends what handlers have written so far."""
+        for output in self.running.copy().values():
+            output.flush_late()
+        if not self.is_serial:
+            self._over.wait(LAST_WORDS)  # for handlers that are through, and whose answer is on its way
 
     def begin_stop(self) -> None:
         """From any thread: no connection is accepted any more, idle ones are closed."""

@@ -1,4 +1,5 @@
 """What an http.server handler sees of a request and makes of an answer, under ownhands.compat: bytes in, bytes out."""
+import contextlib
 import functools
 import gc
 import http
@@ -401,6 +402,44 @@ class ErrorTest(unittest.TestCase):
             self.wfile.flush()
             raise ValueError
         self.assertEqual(serve(doing(method), request() * 2), (OK + b"Content-Length: 10\r\n\r\nhi", ["ValueError"]))
+
+    @params((OK + b"Content-Length: 2\r\n\r\nhi", True), (b"HTTP/1.1 204 No\r\n\r\n", True),
+            (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", True), (OK + b"Content-Length: 3\r\n\r\nhi", False),
+            (OK + b"\r\nhi", False))
+    def test_behind_an_answer_lets_it_be_sent_where_it_is_whole(self, octets, is_whole):
+        def method(self):
+            self.wfile.write(octets)
+            raise ValueError
+        sent, errors = serve(doing(method), request() * 2)
+        self.assertEqual((sent == octets, errors), (is_whole, ["ValueError"]))
+        self.assertTrue(is_whole or parse_replies(sent)[0].status == 500)
+
+    @params(*[(octets, error, server_class) for octets in (OK + b"\r\nbye", b"HTTP/1.1 2")
+              for error in (SystemExit(3), KeyboardInterrupt(), GeneratorExit())
+              for server_class in (compat.HTTPServer, compat.ThreadingHTTPServer)])
+    def test_that_ends_the_program_lets_what_was_written_be_sent(self, octets, error, server_class):
+        def method(self):
+            self.wfile.write(octets)
+            raise error
+        connection = MockConnection(request())
+        with server_class(("", 0), doing(method), bind_and_activate=False) as server:
+            server.handle_error = lambda *_: None
+            ends = self.assertRaises(type(error)) if server_class is compat.HTTPServer else contextlib.nullcontext()
+            with ends:
+                server.finish_request(connection, ADDRESS)
+        self.assertEqual(connection.sent, octets)
+
+    def test_that_handle_error_raises_lets_a_whole_answer_be_sent(self):
+        def method(self):
+            self.wfile.write(OK + b"Content-Length: 2\r\n\r\nhi")
+            raise ValueError
+
+        def handle_error(self, *_):
+            raise
+        connection = MockConnection(request())
+        with type("Server", (compat.HTTPServer,), {"handle_error": handle_error})(("", 0), doing(method), False) as server:
+            self.assertRaises(ValueError, server.finish_request, connection, ADDRESS)
+        self.assertTrue(connection.sent.endswith(b"hi"))
 
     @params(
         (b"GET / HTTP/1.1\r\n\r\n", 400), (b"GET  / HTTP/1.1\r\n\r\n", 400), (b"GET / HTTP/1.1\nHost: x\n\n", 400),

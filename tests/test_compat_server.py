@@ -18,6 +18,7 @@ from unittest import mock
 from nose2.tools import params
 
 from ownhands import compat
+from ownhands.compat_server import Room
 from tests.engines import wait_for
 from tests.programs import ROOT
 from tests.test_compat import CLOSE, Quiet, doing, request
@@ -162,6 +163,33 @@ class LifeTest(unittest.TestCase):
             self.assertEqual(get(server), (200, b"bye"))
             server.thread.join(TIMEOUT)
             self.assertFalse(server.thread.is_alive())
+
+    @mock.patch.object(Room, "start_flusher")  # which would send it in a moment
+    def test_sends_what_was_written_before_it_ends(self, _):
+        def method(self):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\nbye")
+            self.server.shutdown()
+            go_on.wait(TIMEOUT)
+        go_on = threading.Event()
+        with serving(doing(method)) as server, connect(server, request()) as client:
+            self.addCleanup(go_on.set)
+            client.settimeout(TIMEOUT / 2)
+            self.assertTrue(read_until(client, b"bye").endswith(b"bye"))
+
+    @params("sys.exit(3)", "os.kill(os.getpid(), signal.SIGINT)", "self.server.shutdown()")
+    def test_of_a_program_ends_behind_its_last_answer(self, ending):
+        program = ("import os, signal, sys\nfrom ownhands.compat import *\n"
+                   "signal.signal(signal.SIGINT, lambda *_: sys.exit(3))\n"
+                   "class H(BaseHTTPRequestHandler):\n log_message = lambda *_: None\n"
+                   f" def do_GET(self): self.wfile.write(b'HTTP/1.1 200 OK\\r\\n\\r\\nbye'); {ending}\n"
+                   f"s = {'Threading' if 'exit' not in ending else ''}HTTPServer(('127.0.0.1', 0), H)\n"
+                   "print(s.server_port, flush=True); s.serve_forever(); sys.exit(3)")
+        with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE) as process:
+            self.addCleanup(process.kill)
+            with socket.create_connection(("127.0.0.1", int(process.stdout.readline())), TIMEOUT) as client:
+                client.sendall(request())
+                self.assertTrue(read_until(client, b"bye").endswith(b"bye"))
+            self.assertEqual(process.wait(TIMEOUT), 3)
 
     def test_whoever_accepts_too_late_does_not_wait(self):
         with serving(doing(say)) as server:
