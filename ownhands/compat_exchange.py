@@ -168,6 +168,13 @@ class Exchanges(ExchangeHandler):
         self.output = handler.wfile = output = Output(self, method)
         return output
 
+    def _begin_none(self, handler: Any) -> None:
+        """The same for what is no request: nothing of an earlier one is left, and the log shows what has come."""
+        for name in ("headers", "rfile", "raw_requestline", "path"):
+            handler.__dict__.pop(name, None)
+        handler._exchanged = handler.command = None
+        handler.requestline, handler.request_version = self._refused_line, "HTTP/1.1"
+
     def _ask_on_request(self, request: Request) -> Response:
         """Runs the handler's method, on its own thread from when it takes long."""
         running = self.server.running
@@ -230,9 +237,10 @@ class Exchanges(ExchangeHandler):
             handler = self.handler or self.make_handler()
             if handler is None:
                 return Written(b"", persistent=False)
-            handler.command = request.method if request is not None else None
             if request is None:
-                handler.requestline, handler.request_version = "", "HTTP/1.1"
+                self._begin_none(handler)
+            elif handler._exchanged is not request:
+                self.begin(handler, request)  # its content has not come, so that no method has been called
             handler._headers_buffer = []
             handler.wfile = output = Output(self, request.method if request is not None else "")
             handler.send_error(status, *([detail] if detail else []))

@@ -454,6 +454,20 @@ class ErrorTest(unittest.TestCase):
         self.assertEqual((reply.status, reply.fields["Content-Type"], errors), (status, "text/x", []))
         self.assertEqual(reply.content, b"" if method == "HEAD" else b"<%d>" % status)
 
+    @params(*[(earlier, *row) for earlier in (b"", request("GET /x HTTP/1.1", "Cookie: earlier=1\r\n")) for row in (
+        (request("POST /late HTTP/1.1", "Content-Length: 9\r\nCookie: late=1\r\n", b"ab"),
+         (400, "POST", "/late", "late=1", "POST /late HTTP/1.1")),
+        (b"GET /a b HTTP/1.1\r\nCookie: x\r\n\r\n", (400, None, None, None, "GET /a b HTTP/1.1")))])
+    def test_page_is_told_of_its_own_request(self, earlier, octets, told):
+        def send_error(self, code, *_):
+            headers = getattr(self, "headers", {})
+            seen.append((code, self.command, getattr(self, "path", None), headers.get("Cookie"), self.requestline))
+            compat.BaseHTTPRequestHandler.send_error(self, code)
+        seen = []
+        sent, errors = serve(doing(lambda self: self.answer(b""), send_error=send_error), earlier + octets)
+        self.assertEqual((seen, errors), ([told], []))
+        self.assertEqual(parse_replies(sent)[-1].status, told[0])
+
     def test_page_may_fail(self):
         def send_error(self, *_):
             raise ValueError
@@ -478,6 +492,11 @@ class LogTest(unittest.TestCase):
             serve(handler, request("GET /x HTTP/1.1"))
         self.assertEqual(stderr.getvalue(), '192.0.2.1 - - [now] code 404, message Not Found\n'
                                             '192.0.2.1 - - [now] "GET /x HTTP/1.1" 404 -\n')
+
+    def test_has_what_was_no_request(self):
+        with unittest.mock.patch("sys.stderr", io.StringIO()) as stderr:
+            serve(compat.BaseHTTPRequestHandler, b"hello there\x1b[m\r\n\r\n")
+        self.assertTrue(stderr.getvalue().endswith('"hello there\\x1b[m" 400 -\n'), stderr.getvalue())
 
     @params((0, "Thu, 01 Jan 1970 00:00:00 GMT"), (1.5e9, "Fri, 14 Jul 2017 02:40:00 GMT"))
     def test_knows_the_date(self, timestamp, text):
