@@ -2,6 +2,7 @@
 
 Wires the front server, the engine and Exchanges. Refuses to know what is said on a connection.
 """
+import atexit
 import errno
 import math
 import socket as sockets
@@ -197,9 +198,12 @@ class Room(EngineServer):
         try:
             self._prepare()
             self._serving_thread = None
+            if not self.front.daemon_threads:
+                atexit.register(self._end_with_program)
             threading.Thread(target=self._serve, name="ownhands-monitor", daemon=True).start()
         except BaseException:
             self._ended = True
+            atexit.unregister(self._end_with_program)
             self._end()
             raise
         try:
@@ -208,6 +212,11 @@ class Room(EngineServer):
                 self.front.service_actions()
         finally:
             self.begin_stop()
+
+    def _end_with_program(self) -> None:
+        """Before the interpreter exits. The threads are daemons all the same, for those without a request never end."""
+        self.begin_stop()
+        self.wait()
 
     def wait(self) -> None:
         """Until the last request is answered."""
@@ -218,6 +227,7 @@ class Room(EngineServer):
             super()._run()
         finally:
             self._ended = True
+            atexit.unregister(self._end_with_program)
             self._flusher_alarm.set()
             self.accepts_no_more.set()
 

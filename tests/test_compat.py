@@ -437,7 +437,8 @@ class ErrorTest(unittest.TestCase):
         def handle_error(self, *_):
             raise
         connection = MockConnection(request())
-        with type("Server", (compat.HTTPServer,), {"handle_error": handle_error})(("", 0), doing(method), False) as server:
+        server_class = type("Failing", (compat.HTTPServer,), {"handle_error": handle_error})
+        with server_class(("", 0), doing(method), bind_and_activate=False) as server:
             self.assertRaises(ValueError, server.finish_request, connection, ADDRESS)
         self.assertTrue(connection.sent.endswith(b"hi"))
 

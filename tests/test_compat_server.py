@@ -226,6 +226,18 @@ class LifeTest(unittest.TestCase):
             server.server_close()
             self.assertEqual(through, [1])
 
+    def test_ends_behind_its_handlers_where_their_threads_are_no_daemons(self):
+        program = ("import threading, time, socket\nfrom ownhands.compat import *\nstarted = threading.Event()\n"
+                   "class H(BaseHTTPRequestHandler):\n"
+                   " def do_GET(self):\n"
+                   "  started.set(); threading.main_thread().join(); time.sleep(0.1); print('through', end='')\n"
+                   "class S(ThreadingHTTPServer): daemon_threads = False\n"
+                   "s = S(('127.0.0.1', 0), H)\nthreading.Thread(target=s.serve_forever, daemon=True).start()\n"
+                   "client = socket.create_connection(s.server_address)\n"
+                   "client.sendall(b'GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'); started.wait()")
+        done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=TIMEOUT)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"through", b""))
+
     def test_may_be_closed_without_being_stopped(self):
         with serving(doing(say), daemon_threads=False) as server:
             get(server)
