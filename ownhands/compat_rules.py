@@ -5,6 +5,7 @@ Looks at classes only. Refuses to know how either path works.
 import functools
 import http.server
 import socketserver
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -23,9 +24,11 @@ CLASSIC_HANDLER = {  # the same of a handler class
     "parse_request": "it parses the request itself",
     "setup": "it may replace the connection or its files before a request is read",
 }
-FREE = ("do_* and any other method, __init__, finish, send_*, end_headers, flush_headers, log_*, handle_expect_100, "
-        "verify_request, handle_error, handle_timeout, service_actions, server_bind, server_activate, server_close, "
-        "shutdown_request, close_request")  # may all be overridden on the fast path
+CLASSIC_INIT = ("it does more behind or around super().__init__(), which serves the connection in http.server; or its "
+                "source is not there to tell")
+FREE = ("do_* and any other method, an __init__ that ends with super().__init__(...), finish, send_*, end_headers, "
+        "flush_headers, log_*, handle_expect_100, verify_request, handle_error, handle_timeout, service_actions, "
+        "server_bind, server_activate, server_close, shutdown_request, close_request")  # on the fast path, all of them
 
 
 def server_reasons(server_class: type) -> list[str]:
@@ -48,7 +51,35 @@ def handler_reasons(handler: Any) -> list[str]:
 def _handler_class_reasons(handler: type) -> list[str]:
     if not issubclass(handler, http.server.BaseHTTPRequestHandler) or not hasattr(handler, "_exchange"):
         return [f"{handler.__name__} is no subclass of ownhands.compat.BaseHTTPRequestHandler"]
-    return _overrides(handler, CLASSIC_HANDLER)
+    makers = [owner for owner in handler.__mro__[:handler.__mro__.index(socketserver.BaseRequestHandler)]
+              if "__init__" in vars(owner) and not _is_ours(owner, "__init__")]
+    return _overrides(handler, CLASSIC_HANDLER) + [f"{owner.__qualname__}.__init__: {CLASSIC_INIT}" for owner in makers
+                                                   if not _serves_last(vars(owner)["__init__"])]
+
+
+def _serves_last(init: Any) -> bool:
+    """Whether the source of a function says so, see `ends_by_serving`."""
+    import ast  # takes long to import, as inspect does, and most classes have no __init__
+    import inspect
+    if not isinstance(init, types.FunctionType) or hasattr(init, "__wrapped__"):
+        return False
+    try:
+        source = inspect.getsource(init)
+        tree = ast.parse(f"if True:\n{source}" if source[0].isspace() else source)
+    except (OSError, SyntaxError):
+        return False
+    return any(ends_by_serving(node) for node in (tree.body[0], *ast.iter_child_nodes(tree.body[0])))
+
+
+def ends_by_serving(init: Any) -> bool:
+    """Whether a syntax tree is that of an __init__ whose very last act is to call a base's, with nothing around it."""
+    import ast
+    if not isinstance(init, ast.FunctionDef) or init.decorator_list:
+        return False
+    calls = [node for node in ast.walk(init) if isinstance(node, ast.Attribute) and node.attr == "__init__"]
+    last = init.body[-1]
+    call = last.value if isinstance(last, (ast.Expr, ast.Return)) else None
+    return isinstance(call, ast.Call) and calls == [call.func]
 
 
 def is_threading(server_class: Any) -> bool:
@@ -79,5 +110,5 @@ def _is_ours(found: type, name: str) -> bool:
     owner = next(owner for owner in found.__mro__ if name in vars(owner))
     if owner is socketserver.__dict__.get("ForkingMixIn"):
         return False
-    module = getattr(method, "__module__", "")
+    module = getattr(method, "__module__", None) or ""
     return module in OURS or module.partition(".")[0] == __package__

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from . import compat
-from .compat_rules import CLASSIC_HANDLER, CLASSIC_SERVER, handler_reasons, server_reasons
+from .compat_rules import (
+    CLASSIC_HANDLER,
+    CLASSIC_INIT,
+    CLASSIC_SERVER,
+    ends_by_serving,
+    handler_reasons,
+    server_reasons,
+)
 
 USAGE = """usage: python -m ownhands.run [--check] [--] PROGRAM.py [ARGUMENT ...]
        python -m ownhands.run [--check] -m MODULE [ARGUMENT ...]
@@ -119,8 +126,10 @@ def _unmade_classes(tree: ast.AST, made: list[type]) -> dict[str, list[str]]:
             servers |= {node.name}
         else:
             handlers |= {node.name}
-        defined = [each.name for each in node.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        defined = {each.name: each for each in node.body if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))}
         reasons = [f"{node.name}.{name}: {table[name]}" for name in defined if name in table]
+        if table is CLASSIC_HANDLER and "__init__" in defined and not ends_by_serving(defined["__init__"]):
+            reasons.append(f"{node.name}.__init__: {CLASSIC_INIT}")
         if "ForkingMixIn" in bases:
             reasons.append(f"ForkingMixIn.process_request: {CLASSIC_SERVER['process_request']}")
         verdicts[node.name] = reasons

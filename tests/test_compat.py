@@ -112,12 +112,10 @@ class RequestTest(unittest.TestCase):
         self.assertEqual(seen, ["1", "2"])
 
     def test_has_what_is_not_set_not(self):
-        class Handler(Quiet):
-            def __init__(self, *arguments):
-                super().__init__(*arguments)
-                seen.append((hasattr(self, "headers"), hasattr(self, "rfile"), hasattr(self, "raw_requestline")))
+        def send_error(self, *_):
+            seen.append((hasattr(self, "headers"), hasattr(self, "rfile"), hasattr(self, "raw_requestline")))
         seen = []
-        serve(Handler, request(fields=CLOSE))
+        serve(doing(None, send_error=send_error), b"no request\r\n\r\n")
         self.assertEqual(seen, [(False, False, False)])
 
     def test_one_object_serves_a_connection(self):
@@ -544,7 +542,59 @@ class Stock(http.server.BaseHTTPRequestHandler):
     """Not one of ours."""
 
 
+class Given(Quiet):
+    def __init__(self, *arguments, value=1):
+        """Sets what is given,
+and has the base do the rest."""
+        self.value = value
+        super().__init__(*arguments)
+
+
+class Returning(Given):
+    def __init__(self, *arguments):
+        return Given.__init__(self, *arguments, value=2)
+
+
+class Behind(Quiet):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.value = 1
+
+
+class Around(Quiet):
+    def __init__(self, *arguments):
+        with contextlib.suppress(OSError):
+            super().__init__(*arguments)
+
+
+class Below(Behind):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+
+
+class Twice(Given, Stock):
+    def __init__(self, *arguments):
+        Given.__init__(self, *arguments)
+        Stock.__init__(self, *arguments)
+
+
+class Decorated(Quiet):
+    @functools.wraps(Given.__init__)
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+
+
+SOURCELESS = {}
+exec("def __init__(self, *arguments):\n super(type(self), self).__init__(*arguments)", SOURCELESS)
+
+
 class RulesTest(unittest.TestCase):
+    @params((Given, False), (Returning, False), (Behind, True), (Around, True), (Below, True), (Twice, True),
+            (Decorated, True), (doing(None, __init__=lambda self, *_: None), True),
+            (doing(None, __init__=SOURCELESS["__init__"]), True), (doing(None, Given), False))
+    def test_keep_a_handler_classic_whose_init_goes_on_when_its_base_has_served(self, handler, classic):
+        self.assertEqual(self.is_classic(handler), classic)
+
     @params("handle", "handle_one_request", "parse_request", "setup")
     def test_keep_a_handler_classic(self, name):
         self.assertTrue(self.is_classic(doing(None, **{name: lambda self: None})))
@@ -554,7 +604,7 @@ class RulesTest(unittest.TestCase):
         self.assertTrue(self.is_classic(Quiet, **{name: lambda self, *_: None}))
 
     @params("do_PUT", "finish", "send_response", "send_header", "end_headers", "send_error", "log_message",
-            "handle_expect_100", "version_string", "__init__")
+            "handle_expect_100", "version_string")
     def test_let_a_handler_be_fast(self, name):
         self.assertFalse(self.is_classic(doing(None, **{name: lambda self: None})))
 

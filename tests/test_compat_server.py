@@ -373,6 +373,23 @@ class MakerTest(unittest.TestCase):
 
         do_GET = say
 
+    def test_has_done_what_it_does_around_the_request(self):
+        class Around(Quiet):
+            def __init__(self, *arguments):
+                seen.append("before")
+                super().__init__(*arguments)
+                seen.append("behind")
+                over.set()
+
+            def do_GET(self):
+                seen.append("request")
+                self.answer(b"hi")
+        seen, over = [], threading.Event()
+        with serving(Around) as server:
+            self.assertEqual(get(server), (200, b"hi"))
+            self.assertTrue(over.wait(TIMEOUT))
+        self.assertEqual(seen, ["before", "request", "behind"])
+
     @params(functools.partial(Named, name=b"hi"), lambda *arguments: MakerTest.Named(*arguments, name=b"hi"),
             lambda *arguments: MakerTest.Classic(*arguments), Classic)
     def test_of_handlers_may_be_anything(self, maker):

@@ -79,6 +79,13 @@ class CheckTest(unittest.TestCase):
         reason = (run.CLASSIC_HANDLER | run.CLASSIC_SERVER)[name]
         self.assertEqual(self.check(source), (1, ["H: classic", f"    H.{name}: {reason}"]))
 
+    @params("{}", "def main():\n {}")
+    def test_says_why_an_init_is_classic(self, where):
+        body = "class H(BaseHTTPRequestHandler):\n  def __init__(self, *a):\n   {}super().__init__(*a){}"
+        behind, before = body.format("", "; self.x = 1"), body.format("self.x = 1; ", "")
+        self.assertEqual(self.check(where.format(behind)), (1, ["H: classic", f"    H.__init__: {run.CLASSIC_INIT}"]))
+        self.assertEqual(self.check(where.format(before)), (0, ["H: fast"]))
+
     def test_names_the_class_that_overrides(self):
         status, lines = self.check("class A(BaseHTTPRequestHandler):\n def handle(self): pass\nclass B(A): pass")
         self.assertEqual((status, [line.partition(":")[0] for line in lines]),
