@@ -74,6 +74,12 @@ class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
         if self._exchange is None:
             super().finish()
 
+    def _serve_on(self) -> None:
+        """A method has put files of its own in place, as of TLS in a tunnel: http.server's loop goes on with them."""
+        self._exchange = None
+        while not self.close_connection:
+            self.handle_one_request()
+
     @OnDemand
     def headers(self, exchange: Exchanges, request: Request) -> Message:
         """The header fields as an http.client.HTTPMessage."""

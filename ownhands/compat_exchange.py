@@ -192,6 +192,8 @@ class Exchanges(ExchangeHandler):
                 method()
             if handler.wfile is not output:
                 handler.wfile.flush()
+                if self.is_lent and (request.method == "CONNECT" or output.framing.status == 101):
+                    handler._serve_on()
             octets = output.end()
         except BaseException as error:
             return self.fail(request, error)

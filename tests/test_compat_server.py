@@ -484,6 +484,32 @@ class ConnectionTest(unittest.TestCase):
             client.sendall(b"two\nbye\n")
             self.assertEqual(read_until(client, b"never"), b"TWO\n")
 
+    @params(*[(server_class, line) for server_class in BOTH for line in ("CONNECT x:80 HTTP/1.1", "GET / HTTP/1.1")])
+    def test_is_served_on_from_files_of_the_handlers_own(self, server_class, line):
+        def method(self):
+            if self.path == "/inside":
+                return self.answer(b"inside")
+            self.send_response(200 if self.command == "CONNECT" else 101)
+            self.end_headers()
+            self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
+            self.close_connection = False
+
+        def finish(self):
+            Quiet.finish(self)
+            closed.append(self.wfile.closed)
+        handler = doing(method, do_CONNECT=method, finish=finish)
+        fields = "Connection: Upgrade\r\nUpgrade: x\r\n" if line.startswith("GET") else ""
+        closed = []
+        with serving(handler, server_class) as server:
+            with connect(server, request(line, fields).replace(b": x\r\n\r\n", b": x:80\r\n\r\n")) as client:
+                read_until(client, b"\r\n\r\n")
+                for connection in ("", CLOSE):
+                    client.sendall(request("GET /inside HTTP/1.1", connection))
+                    self.assertTrue(read_until(client, b"inside").endswith(b"\r\n\r\ninside"))
+                self.assertEqual(client.recv(1), b"")
+            self.assertEqual(get(server, "/inside"), (200, b"inside"))
+        self.assertEqual(closed[0], True)
+
     def test_may_be_written_to_behind_the_head(self):
         def method(self):
             self.send_response(200)
@@ -573,6 +599,25 @@ class TLSTest(unittest.TestCase):
             make = functools.partialmethod(server_class.__init__, certfile=certfile)
             with serving(doing(say), server_class, __init__=make) as server, connect(server, b"\x16\x03\x01"):
                 self.assertEqual(self.get(server), (b"hi", b"hi"))
+
+    def test_may_begin_within_a_tunnel(self):
+        def do_CONNECT(self):
+            self.send_response(200)
+            self.end_headers()
+            self.inner = TLSTest.server_context.wrap_socket(self.connection, server_side=True)
+            self.rfile, self.wfile = self.inner.makefile("rb"), self.inner.makefile("wb")
+            self.close_connection = False  # whatever version the client speaks
+
+        def finish(self):
+            Quiet.finish(self)
+            self.inner.close()
+        with serving(doing(say, do_CONNECT=do_CONNECT, finish=finish)) as server:
+            connection = HTTPSConnection(*server.server_address, timeout=TIMEOUT, context=self.client_context)
+            connection.set_tunnel("localhost", 80)
+            self.addCleanup(connection.close)
+            for _ in range(2):
+                connection.request("GET", "/")
+                self.assertEqual(connection.getresponse().read(), b"hi")
 
     def test_lets_the_handler_ask(self):
         with serving(doing(lambda self: self.answer(self.connection.version().encode()))) as server:
