@@ -4,7 +4,9 @@ Owns the command line and the reading of a program's classes. Refuses to know ho
 """
 import ast
 import runpy
+import socketserver
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from .compat_rules import (
     ends_by_serving,
     handler_reasons,
     server_reasons,
+    unwrap,
 )
 
 USAGE = """usage: python -m ownhands.run [--check] [--] PROGRAM.py [ARGUMENT ...]
@@ -24,8 +27,8 @@ USAGE = """usage: python -m ownhands.run [--check] [--] PROGRAM.py [ARGUMENT ...
 
 Runs a program with ownhands.compat in place of http.server's classes.
 
---check   imports the program instead, without its main part, and says which of its classes are served fast and which
-          overrides keep one on socketserver's own path; exits with 1 if there is one
+--check   imports the program instead, without its main part and up to where it would serve, and says which of its
+          classes are served fast and which overrides keep one on socketserver's own path; exits with 1 if there is one
 """
 CHECK_NAME = "__ownhands_check__"  # of the program's module while it is checked, so that its main part is not run
 SERVERS = frozenset(["HTTPServer", "ThreadingHTTPServer", "HTTPSServer", "ThreadingHTTPSServer"])
@@ -71,10 +74,14 @@ def _run(program: str, is_module: bool, name: str) -> dict[str, Any]:
 def report(program: str, is_module: bool = False) -> int:
     """Prints a line for each class of the program, and for each override that keeps one classic; 1 if there is one."""
     before = set(_classes())
+    served: list[Any] = []
     with compat.patch():
-        names = _run(program, is_module, CHECK_NAME)
+        names = _run_until_it_serves(program, is_module, served)
         found = [each for each in _classes() if each not in before and not _is_standard(each)]
         verdicts = {each.__qualname__: _reasons(each) for each in found}
+        for each in (each for server in served for each in (type(server), unwrap(server.RequestHandlerClass))):
+            if isinstance(each, type) and (reasons := _reasons(each)):
+                verdicts[each.__qualname__] = reasons  # perhaps the standard library's own, such as wsgiref's handler
     path = names.get("__file__")
     notes: list[str] = []
     if path is not None:
@@ -92,6 +99,33 @@ def report(program: str, is_module: bool = False) -> int:
     return int(bool(notes) or any(verdicts.values()))
 
 
+def _run_until_it_serves(program: str, is_module: bool, served: list[Any]) -> dict[str, Any]:
+    """Runs a program without its main part; where it would serve, that ends it. Notes servers, and gives its names."""
+    def end(server: Any, *_: object, **__: object) -> None:
+        served.append(server)
+        server.server_close()
+        raise SystemExit  # ends a thread in silence, too
+
+    def nothing(*_: object) -> None:
+        """No port is needed, it may be in use by this very program; and there is no end to wait for."""
+    changes = {"serve_forever": end, "handle_request": end, "shutdown": nothing, "server_bind": nothing,
+               "server_activate": nothing}
+    before = [(owner, name, vars(owner)[name]) for owner in (compat.HTTPServer, *socketserver.TCPServer.__mro__)
+              for name in changes if name in vars(owner)]
+    try:
+        for owner, name, _ in before:
+            setattr(owner, name, changes[name])
+        return _run(program, is_module, CHECK_NAME)
+    except (Exception, SystemExit) as error:
+        if not served:
+            raise
+        frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+        return next((frame.f_globals for frame in frames if frame.f_globals.get("__name__") == CHECK_NAME), {})
+    finally:
+        for owner, name, method in before:
+            setattr(owner, name, method)
+
+
 def _classes(roots: tuple[type, ...] = (compat.HTTPServer, compat.BaseHTTPRequestHandler)) -> Iterator[type]:
     """All that is derived from the classes, in the order they were made."""
     for root in roots:
@@ -106,7 +140,11 @@ def _is_standard(found: type) -> bool:
 
 
 def _reasons(found: type) -> list[str]:
-    return server_reasons(found) if issubclass(found, compat.HTTPServer) else handler_reasons(found)
+    if not issubclass(found, socketserver.BaseServer):
+        return handler_reasons(found)
+    if not issubclass(found, compat.HTTPServer):
+        return [f"{found.__name__} is no subclass of http.server.HTTPServer"]
+    return server_reasons(found)
 
 
 def _unmade_classes(tree: ast.AST, made: list[type]) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """python -m ownhands.run: a program as it is, and what --check says of it."""
 import contextlib
+import http.server
 import io
 import subprocess
 import sys
@@ -114,6 +115,29 @@ class CheckTest(unittest.TestCase):
 
     def test_does_not_run_the_main_part(self):
         self.assertEqual(self.check("if __name__ == '__main__': raise SystemExit(9)")[0], 0)
+
+    @params("H.server = HTTPServer(('', 1), H)\nH.server.serve_forever()",
+            "with ThreadingHTTPServer(('', 1), functools.partial(H)) as server:\n while True: server.handle_request()",
+            "def main():\n H.server = HTTPServer(('', 1), H)\n try: H.server.serve_forever(poll_interval=1)\n finally: H.server.shutdown()\nmain()",
+            "import threading\nthread = threading.Thread(target=HTTPServer(('', 1), H).serve_forever)\n"
+            "thread.start()\nthread.join()")
+    def test_ends_where_the_program_would_serve(self, serving):
+        source = f"class H(BaseHTTPRequestHandler):\n def do_GET(self): pass\n{serving}\nprint('it goes on')"
+        status, lines = self.check(source)
+        self.assertEqual((status, lines[-1]), (0, "H: fast"))
+        with http.server.HTTPServer(("127.0.0.1", 0), None) as server:
+            self.assertTrue(server.server_port)
+
+    @params(
+        ("from wsgiref.simple_server import *\nWSGIServer(('', 1), WSGIRequestHandler).serve_forever()",
+         "WSGIRequestHandler", "WSGIRequestHandler.handle: " + run.CLASSIC_HANDLER["handle"]),
+        ("from xmlrpc.server import *\nS = SimpleXMLRPCServer(('', 1))\nS.serve_forever()",
+         "SimpleXMLRPCServer", "SimpleXMLRPCServer is no subclass of http.server.HTTPServer"))
+    def test_knows_the_classes_that_serve(self, source, name, reason):
+        self.assertEqual(self.check(source), (1, [f"{name}: classic", f"    {reason}"]))
+
+    def test_lets_a_program_fail(self):
+        self.assertRaises(ZeroDivisionError, self.check, "1 / 0")
 
     def test_says_that_there_is_nothing(self):
         status, lines = self.check("")
