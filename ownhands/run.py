@@ -73,9 +73,9 @@ def _run(program: str, is_module: bool, name: str) -> dict[str, Any]:
 
 def report(program: str, is_module: bool = False) -> int:
     """Prints a line for each class of the program, and for each override that keeps one classic; 1 if there is one."""
-    before = set(_classes())
     served: list[Any] = []
     with compat.patch():
+        before = set(_classes())
         names = _run_until_it_serves(program, is_module, served)
         found = [each for each in _classes() if each not in before and not _is_standard(each)]
         verdicts = {each.__qualname__: _reasons(each) for each in found}

@@ -8,6 +8,7 @@ import socket
 from importlib import import_module
 from io import BytesIO
 from itertools import chain
+from socketserver import TCPServer
 from typing import Any
 from wsgiref.types import WSGIApplication
 
@@ -358,7 +359,14 @@ class WSGIServer(HTTPServer):
 
 def make_server(host: str, port: int, app: WSGIApplication, server_class: Any = WSGIServer,
                 handler_class: Any = WSGIHandler) -> Any:
-    """wsgiref.simple_server.make_server: a server that listens on host and port. Raises OSError."""
+    """wsgiref.simple_server.make_server: a server that listens on host and port. Raises OSError.
+
+    TypeError for a server class that is socketserver's or wsgiref's, which this engine would not serve.
+    """
+    is_theirs = isinstance(server_class, type) and issubclass(server_class, TCPServer)
+    if is_theirs and not issubclass(server_class, HTTPServer):
+        raise TypeError(f"{server_class.__name__} is not served here: leave server_class out, or subclass "
+                        "ownhands.wsgi.WSGIServer, which is threading already, without ThreadingMixIn")
     server = server_class((host, port), handler_class)
     server.set_app(app)
     return server

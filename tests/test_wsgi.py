@@ -1,10 +1,12 @@
 """What a WSGI application is given: environ, input, errors; and how it is found and served."""
 import io
+import socketserver
 import threading
 import unittest
 from http.client import HTTPConnection
 from typing import Any
 from unittest import mock
+from wsgiref import simple_server
 from wsgiref.simple_server import WSGIRequestHandler
 from wsgiref.validate import validator
 
@@ -12,7 +14,7 @@ from nose2.tools import params
 
 from ownhands import HTTPServer
 from ownhands.testing import MockClient, MockConnection, parse_replies
-from ownhands.wsgi import WSGIHandler, load_handler, make_server
+from ownhands.wsgi import WSGIHandler, WSGIServer, load_handler, make_server
 
 from .applications import TEXT, answering, head, hello, send, server_for
 
@@ -221,6 +223,17 @@ class MakeServerTest(unittest.TestCase):
         with make_server("127.0.0.1", 0, hello) as server:
             server.set_app(answering([b"other"]))
             self.assertEqual(MockClient(server)("/").content, b"other")
+
+    @params(simple_server.WSGIServer, type("Mixed", (socketserver.ThreadingMixIn, simple_server.WSGIServer), {}))
+    def test_says_why_it_takes_no_server_class_of_wsgirefs(self, server_class) -> None:
+        with self.assertRaisesRegex(TypeError, "ownhands.wsgi.WSGIServer, which is threading already"):
+            make_server("127.0.0.1", 0, hello, server_class)
+
+    def test_takes_a_server_class_of_its_own(self) -> None:
+        class Own(WSGIServer):
+            pass
+        with make_server("127.0.0.1", 0, hello, Own) as server:
+            self.assertIsInstance(server, Own)
 
 
 class LoadTest(unittest.TestCase):
