@@ -242,11 +242,12 @@ class HTTPServer(ThreadingMixIn, TCPServer):
 
     @property
     def lane_count(self) -> int:
-        """One where there is a GIL: more leaders would only contend for it. Each has threads of its own."""
+        """One where there is a GIL: more leaders would only contend for it. Each has its share of threads and all."""
         if self.lanes is not None:
-            return max(min(self.lanes, self.max_threads), 1)
+            return max(min(self.lanes, self.max_threads, self.max_connections), 1)
         has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
-        return 1 if has_gil() else max(min(os.cpu_count() or 1, self.max_threads // THREADS_A_LANE), 1)
+        cores = 1 if has_gil() else os.cpu_count() or 1
+        return max(min(cores, self.max_threads // THREADS_A_LANE, self.max_connections), 1)
 
     def stop(self) -> None:
         """Ends serving: idle connections at once, others when they have been answered.

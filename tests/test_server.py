@@ -351,9 +351,10 @@ class AcceptedTest(ServerTest):
 
 
 class LanesTest(unittest.TestCase):
-    @params((3, 64, 3), (3, 2, 2), (0, 64, 1))
-    def test_or_as_one_says(self, lanes, max_threads, count):
-        self.assertEqual(count, HTTPServer(lanes=lanes, max_threads=max_threads).lane_count)
+    @params((3, 64, 9, 3), (3, 2, 9, 2), (0, 64, 9, 1), (3, 64, 2, 2))
+    def test_or_as_one_says(self, lanes, max_threads, max_connections, count):
+        server = HTTPServer(lanes=lanes, max_threads=max_threads, max_connections=max_connections)
+        self.assertEqual(count, server.lane_count)
 
     def test_all_end_where_one_cannot_start(self):
         server = HTTPServer("127.0.0.1", 0, Quiet, lanes=2)
