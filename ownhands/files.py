@@ -21,7 +21,7 @@ from .folder import Names, Opened, has_hidden, list_entries, open_beneath, split
 from .framing import SMALL_SIZE
 from .messages import HTTPError, Request, Response
 from .parser import Pair
-from .representation import describe_file, etag_of, modified_of, select, with_fields
+from .representation import PACKED, describe_file, etag_of, modified_of, select, with_fields
 from .smallfiles import Key, SmallFiles
 from .upload import Terms, check_upload, is_partial, receive_form, receive_put
 
@@ -194,7 +194,7 @@ class FileHandler(AuthHandler):
                     lambda: read_now(content))
                 if packed is not None:
                     close(content)
-                    return self.whole_file(packed, status, media_type, coding, "-gz", self.varying)
+                    return self.whole_file(packed, status, media_type, coding, PACKED, self.varying)
         raise HTTPError(406, "the file can be had as it is, in no coding")
 
     # ---- a folder ---------------------------------------------------------------------------------------------------

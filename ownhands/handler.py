@@ -51,8 +51,8 @@ class RequestHandler(ExchangeHandler):
         Where no thread is free it is called on the one that serves, for 408 and 503: it should not wait for anything.
 
         `error` is an HTTPError, a ProtocolError, or whatever a handler has raised, which is logged already. The default
-        is a line of text, with the detail of the first two and nothing of the last. A str is sent with the error's
-        status, 500 where it has none, and its fields.
+        is a line of text, with the detail of the first two and nothing of the last. A str is sent with the status and
+        the fields of the first two, else with 500.
         """
         if isinstance(error, (HTTPError, ProtocolError)):
             return response_to(error, _error_text(error.status, error.detail))

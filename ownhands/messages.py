@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from .content import Decoder
 from .fields import NO_FIELDS, FieldArgument, Fields, Values
-from .parser import REASONS, RequestHead, check_field
+from .parser import REASONS, ProtocolError, RequestHead, check_field
 from .targets import split_absolute_form
 
 Content = str | bytes | bytearray | memoryview | Iterable[bytes] | BinaryIO
@@ -300,8 +300,8 @@ def as_response(answer: Any) -> Response:
 
 
 def response_to(error: BaseException, content: str | bytes) -> Response:
-    """An answer with the status of an error, 500 where it has none, and with the fields that an HTTPError has."""
-    response = Response(content, getattr(error, "status", 500))
+    """An answer with the status of an HTTPError or ProtocolError, 500 for any other, and the fields of the first."""
+    response = Response(content, error.status if isinstance(error, (HTTPError, ProtocolError)) else 500)
     if isinstance(error, HTTPError):
         ours = response.fields.without(*map(str.lower, error.fields))
         response.fields = Fields(ours.pairs + error.fields.pairs)

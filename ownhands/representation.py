@@ -71,6 +71,9 @@ def open_file(path: AnyPath) -> tuple[FileSlice, os.stat_result]:
 
 # ---- fields ---------------------------------------------------------------------------------------------------------
 
+PACKED = "-gz"  # the variant of a file that is compressed when it is sent
+
+
 def etag_of(status: os.stat_result, now: float, variant: str = "") -> str:
     """The entity tag of a file that is read as it is, or of a `variant` made of it.
 

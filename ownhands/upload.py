@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -21,7 +22,7 @@ from .conditions import evaluate
 from .messages import HTTPError, Request, Response
 from .multipart import Part, parse_boundary, read_parts
 from .parser import REASONS
-from .representation import etag_of, modified_of
+from .representation import PACKED, etag_of, modified_of
 
 PIECE_SIZE = 64 << 10  # octets read at once
 FORM_SLACK = 1 << 20  # octets in which a part that is too large may end, and the form be read to its end all the same
@@ -110,7 +111,10 @@ def check_conditions(request: Request, target: Path) -> None:
         status = target.stat()
         if stat.S_ISDIR(status.st_mode):
             raise HTTPError(409, "a folder has this name")
-        etag, modified = etag_of(status, now), modified_of(status, now)
+        tags = etag_of(status, now, PACKED), etag_of(status, now)
+        named = request.fields.get("If-Match", "") + request.fields.get("If-None-Match", "")
+        etag = next((tag for tag in tags if tag in named), tags[-1])  # of either form in which it may have been got
+        modified = modified_of(status, now)
     if _is_for_new(request) and os.path.lexists(target):
         raise HTTPError(412, "it exists already")
     if evaluate(request.method, request.fields, etag, modified) is not None:
@@ -162,6 +166,9 @@ def is_partial(name: str) -> bool:
 
 # ---- storing --------------------------------------------------------------------------------------------------------
 
+_publishing = threading.Lock()  # held for a few system calls: of two that replace the same file, one is the first
+
+
 class _OnDisk(io.FileIO):
     """What the system says against octets is answered, whoever writes them: raises HTTPError as well."""
 
@@ -179,13 +186,18 @@ class Partial(io.BufferedRandom):
         super().__init__(raw)
         self.path = path
 
-    def publish(self, target: Path, overwrite: bool) -> bool:
-        """The file is whole: gives it its name, and says whether that is a new one. Raises HTTPError and OSError."""
+    def publish(self, target: Path, overwrite: bool, check: Callable[[], object] = bool) -> bool:
+        """The file is whole: gives it its name, and says whether that is a new one. Raises HTTPError and OSError.
+
+        `check` is called when nothing can come in between any more, but from another process, and may raise HTTPError.
+        """
         try:
             self.flush()
             os.fsync(self.fileno())  # a name whose content a power cut can take away would be half-written too
             super().close()  # Windows renames nothing that is open
-            return publish(self.path, target, overwrite)
+            with _publishing:
+                check()
+                return publish(self.path, target, overwrite)
         except OSError as error:
             raise refusal(error) from error
 
@@ -232,7 +244,7 @@ def _create(folder: Path) -> tuple[_OnDisk, Path]:
         raise refusal(error) from error
 
 
-def store(folder: Path, name: str, pieces: Iterable[bytes], terms: Terms) -> bool:
+def store(folder: Path, name: str, pieces: Iterable[bytes], terms: Terms, check: Callable[[], object] = bool) -> bool:
     """Stores the pieces as a file, whole or not at all; whether it is a new one.
 
     Raises HTTPError (409 where it exists and may not be overwritten, 413, 507 and others), and what `pieces` raises.
@@ -244,7 +256,7 @@ def store(folder: Path, name: str, pieces: Iterable[bytes], terms: Terms) -> boo
             if terms.max_size is not None and size > terms.max_size:
                 raise too_large(terms.max_size)
             file.write(piece)
-        return file.publish(folder / name, terms.overwrite)
+        return file.publish(folder / name, terms.overwrite, check)
 
 
 def publish(partial: Path, target: Path, overwrite: bool) -> bool:
@@ -295,12 +307,14 @@ def own_path(request: Request) -> str:
 
 def receive_put(request: Request, folder: Path, name: str, terms: Terms) -> Response:
     """Stores the content of a PUT that `check_upload` let through: 201, or 204 where it took the place of another."""
-    check_put(request, folder, name, terms)  # the content may have been long in coming; and none at all is unchecked
-    overwrite = terms.overwrite and not _is_for_new(request)  # which may come to be even now
+    check = functools.partial(check_put, request, folder, name, terms)
+    check()  # the content may have been long in coming; and none at all is unchecked
+    terms = terms._replace(overwrite=terms.overwrite and not _is_for_new(request))  # which another process may make
     if isinstance(request.stream, Partial):
-        is_new = request.stream.publish(folder / name, overwrite)
+        is_new = request.stream.publish(folder / name, terms.overwrite, check)
     else:
-        is_new = store(folder, name, (request.content,), terms._replace(overwrite=overwrite))
+        pieces = iter(functools.partial(request.stream.read, PIECE_SIZE), b"")
+        is_new = store(folder, name, pieces, terms, check)
     return Response("stored\n", 201, location=own_path(request)) if is_new else Response(b"", 204)
 
 

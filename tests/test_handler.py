@@ -176,6 +176,12 @@ class Failing(RequestHandler):
     do_POST = do_GET
 
 
+class Elsewhere(Exception):
+    """Of what was asked of another server, as urllib has."""
+
+    status = 304
+
+
 class Errors(unittest.TestCase):
     @params(
         (HTTPError(404), b"404 Not Found\n"),
@@ -253,7 +259,7 @@ class Errors(unittest.TestCase):
         self.assertEqual([(reply.status, reply.content) for reply in parse_replies(connection.sent)],
                          [(500, b"<h1>ValueError at /</h1>"), (400, b"<h1>ProtocolError at None</h1>")])
 
-    @params((ValueError("secret"), 500), (HTTPError(418, allow="GET"), 418))
+    @params((ValueError("secret"), 500), (HTTPError(418, allow="GET"), 418), (Elsewhere(), 500))
     def test_text_from_on_error_has_the_status_and_fields_of_the_error(self, error, status):
         class Brief(Failing):
             def on_error(self, request, error):

@@ -151,6 +151,25 @@ class Put(InFolder):
         self.assertEqual(self.send(target, knobs={"overwrite": True}, **fields).status, status)
         self.assertEqual(self.files().get(target[1:]), {412: {"/old.txt": "old"}.get(target)}.get(status, "new"))
 
+    @params(("if_match", 204), ("if_none_match", 412))
+    def test_conditions_on_what_was_got_compressed(self, field, status):
+        (self.folder / "page.css").write_text("a" * 5000)
+        os.utime(self.folder / "page.css", (1e9, 1e9))
+        found = MockClient(self.server())("/page.css", accept_encoding="gzip").fields
+        self.assertEqual(found["Content-Encoding"], "gzip")
+        reply = self.send("/page.css", knobs={"overwrite": True}, **{field: found["ETag"]})
+        self.assertEqual(reply.status, status)
+
+    def test_a_handler_that_streams_takes_it_piece_by_piece(self):
+        class Streaming(UploadHandler):
+            def on_head(self, request):
+                super().on_head(request)
+                self.stream_this(1000)
+
+        with patch("ownhands.messages.Request.content", property(lambda request: self.fail("it is all in memory"))):
+            self.assertEqual(self.send("/new.txt", knobs={"handler": Streaming}).status, 201)
+        self.assertEqual(self.files()["new.txt"], "new")
+
     def test_what_comes_in_is_never_another_files_content(self):
         self.send("/old.txt.gz", gzip.compress(b"something else"))
         reply = MockClient(self.server())("/old.txt", accept_encoding="gzip")
@@ -231,6 +250,15 @@ class Whole(InFolder):
         connection = Acting(racing(MockClient(self.server())("/old.txt").fields["ETag"]))
         self.server(overwrite=True).on_connect(connection)
         self.assertEqual((parse_replies(connection.sent, "PUT")[0].status, self.files()), (412, {"old.txt": "other"}))
+
+    @params(*IN_MEMORY_OR_NOT)
+    def test_a_file_that_is_another_one_at_the_last_moment(self, max_memory_size):
+        os.utime(self.folder / "old.txt", (1e9, 1e9))
+        etag = MockClient(self.server())("/old.txt").fields["ETag"]
+        knobs = {"overwrite": True, "max_memory_size": max_memory_size}
+        with patch("ownhands.upload.os.fsync", lambda fd: (self.folder / "old.txt").write_text("other")):
+            self.assertEqual(self.send("/old.txt", knobs=knobs, if_match=etag).status, 412)
+        self.assertEqual(self.files(), {"old.txt": "other"})
 
     @params(*IN_MEMORY_OR_NOT)
     def test_a_folder_that_is_removed_meanwhile(self, max_memory_size):
