@@ -68,7 +68,7 @@ class Crew:
                 self._is_short = False
             except SHORTAGE as error:
                 self.has_leader = False
-                if not self._is_short:
+                if not self._is_short and threading.main_thread().is_alive():  # at the program's end none can be
                     log.warning("cannot start a thread: %s", error)
                 self._is_short = True  # the monitor tries again
 

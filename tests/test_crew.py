@@ -2,6 +2,7 @@
 import math
 import threading
 import unittest
+from unittest import mock
 
 from ownhands.crew import Crew
 from ownhands.watch import Caution, Watch
@@ -65,3 +66,10 @@ class CrewTest(unittest.TestCase):
         self.assertTrue(taken.wait(20))
         thread.join(20)  # it has gone on to lead
         self.assertTrue(team.has_leader)
+
+    def test_that_no_thread_can_be_started_is_no_news_at_the_end_of_the_program(self):
+        team = Crew(mock.Mock(side_effect=RuntimeError("can't create new thread at interpreter shutdown")), 2)
+        with mock.patch("threading.main_thread") as main_thread, self.assertNoLogs("ownhands"):
+            main_thread.return_value.is_alive.return_value = False
+            team.promote()
+        self.assertFalse(team.has_leader)
