@@ -18,6 +18,8 @@ log = logging.getLogger("ownhands")
 PIECE_SIZE = 64 << 10  # octets read from a file, or decoded, at once
 SMALL_PIECE_SIZE = 1 << 10  # octets, below which one is copied rather than kept as it came
 TURN_SIZE = 256 << 10  # octets sent before other connections have their turn
+# What sendfile says of the file, and not of the connection.
+FAULTS_OF_FILES = frozenset([errno.EBADF, errno.EIO, errno.EINVAL, errno.EOVERFLOW, getattr(errno, "ESTALE", -1)])
 MAX_EXTENSIONS_SIZE = 64 << 10  # octets of chunk extensions in one content
 
 
@@ -269,9 +271,6 @@ class Outgoing:
                 self._close()
         except Exception:
             log.exception("closing the content of an answer has failed")
-
-
-FAULTS_OF_FILES = frozenset([errno.EBADF, errno.EIO, errno.EINVAL, errno.EOVERFLOW, getattr(errno, "ESTALE", -1)])
 
 
 class FileOutgoing(Outgoing):

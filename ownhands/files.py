@@ -250,7 +250,10 @@ class FileHandler(AuthHandler):
 
 
 class UploadHandler(FileHandler):
-    """A FileHandler that takes files as well: PUT of a file, POST of a form to a folder."""
+    """A FileHandler that takes files as well: PUT of a file, POST of a form to a folder.
+
+    A compressed file beside another is not sent in its place here, for anybody may have sent it.
+    """
 
     can_upload = True
     overwrite = False  # whether a file may take the place of another

@@ -141,7 +141,10 @@ class Lane:
         return None
 
     def has_room(self) -> bool:
-        """Whether one more connection may be accepted: those on their way to be watched and first turns count too."""
+        """Whether one more connection may be accepted: those on their way to be watched and first turns count too.
+
+        From any thread; a look that may be out of date by a connection for each.
+        """
         count = len(self._list.watches) + len(self._arrivals)
         return count + self._crew.threads <= self.max_connections or (
             count + self._crew.first_turns() <= self.max_connections)
