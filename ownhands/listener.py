@@ -100,6 +100,9 @@ def raise_descriptor_limit(connections: int) -> None:
 
 def without_waiting(connection: Any) -> Any:
     """The connection as handlers in turns take it: a socket that raises rather than waits; others as they are."""
+    if type(connection) is socket.socket:  # as most; what follows takes its time to find out what it is not
+        connection.setblocking(False)
+        return connection
     if hasattr(connection, "setblocking"):
         connection.setblocking(False)
     if hasattr(connection, "do_handshake"):  # an ssl.SSLSocket, of ours or of the user's own
