@@ -5,16 +5,17 @@ Owns all state of one connection. Refuses to know how requests are received: exc
 import logging
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from .connection import ConnectionHandler, log
-from .content import ContentStream, Decoder, Gathering, LengthDecoder, Outgoing, open_temporary_file
+from .content import Decoder, LengthDecoder, Outgoing
 from .fields import FieldArgument, Fields
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
 from .limits import Limits
 from .messages import HTTPError, Request, Response, as_response, response_to
-from .pace import Pace, SendPace
-from .parser import HeadLimits, ProtocolError, RequestHead, encode_status_line
+from .pace import SendPace
+from .parser import ProtocolError, RequestHead, encode_status_line
+from .reception import Reception
 
 SPECIAL = frozenset(["HEAD", "CONNECT"])  # methods whose answers are framed in their own way
 access_log = logging.getLogger("ownhands.access")
@@ -31,29 +32,22 @@ class AnsweringHandler(Limits, ConnectionHandler):
         on_error: Callable[[Request | None, BaseException], Any]
         log_exchange: Callable[[Request | None, Response, int], None]
 
+    _refused_line = ""  # the first line of what was no request, for the log
+
     def setup(self) -> None:
         self.close_connection = False
-        self._head_limits = HeadLimits(self.max_target_size, self.max_head_size, self.max_fields)
         self._clock = self.server.clock
         self._unused = b""  # octets not used yet
         self._request_count = 0
         self._last_head: RequestHead | None = None  # of the last request, unless it was long
         self._exchange: Request | None = None  # the request to which an answer is owed
-        self._gathering: Gathering | None = None  # its content
-        self._content_stream: ContentStream | None = None  # its content, where the handler reads it as it comes
-        self._content_limit = 0  # octets that it may have
-        self._is_streamed = False  # whether the handler reads it as it comes
-        self._open_file: Callable[[], BinaryIO] = open_temporary_file  # where it goes if it is too large for memory
+        self._reception: Reception | None = None  # its content, while that has not all come
         self._expects_continue = False  # whether the client waits for a 100 before it sends the content
         self._unread: Decoder | None = None  # content that is dropped as it comes
-        self._content_pace: Pace | None = None
-        self._send_pace: SendPace | None = None  # of the answer
-        self._answer_begun: Response | None = None
         self._outgoing: Outgoing | None = None  # the answer, while the client has not taken all of it
         self._informational = b""  # informational responses that the client has not taken
         self._persistent = True  # whether the connection goes on after the answer
         self._was_refused = False  # whether more may come that nobody reads
-        self._refused_line = ""  # the first line of what was no request, for the log
         self._logs_exchanges = access_log.isEnabledFor(logging.INFO)
         is_secret = hasattr(self.connection, "getpeercert")
         self.deadline = self._clock() + (self.handshake_timeout if is_secret else self.head_timeout)
@@ -64,14 +58,20 @@ class AnsweringHandler(Limits, ConnectionHandler):
 
     def finish(self) -> None:
         """Releases what an exchange has held. Called once, also after an error."""
-        if self._outgoing is not None and self._answer_begun is not None and self._logs_exchanges:
-            self._note_exchange(self._exchange, self._answer_begun, self._outgoing.size)  # an answer that was cut
-        if self._outgoing is not None and self._outgoing.until_close:
-            self._end_in_reset()  # or it would look whole
-        for held in (self._outgoing, self._gathering, self._exchange):
+        if self._exchange is not None or self._outgoing is not None:
+            self._abandon_exchange()
+
+    def _abandon_exchange(self) -> None:
+        outgoing = self._outgoing
+        if outgoing is not None:
+            if outgoing.response is not None and self._logs_exchanges:
+                self._note_exchange(self._exchange, outgoing.response, outgoing.size)  # an answer that was cut
+            if outgoing.until_close:
+                self._end_in_reset()  # or it would look whole
+        for held in (outgoing, self._reception, self._exchange):
             if held is not None:
                 held.close()
-        self._outgoing = self._gathering = self._exchange = self._content_stream = None
+        self._outgoing = self._reception = self._exchange = None
 
     @property
     def is_idle(self) -> bool:
@@ -87,10 +87,12 @@ class AnsweringHandler(Limits, ConnectionHandler):
         except (Exception, SystemExit) as error:
             return self._error_response(request, error)
 
-    def _ask_on_request(self, request: Request) -> Response:
-        """What `on_request` says, or what `on_error` says of its error."""
+    def _ask(self, request: Request, is_accepted: bool = False) -> Response:
+        """What `on_head` says, unless it has accepted, then `on_request`, or what `on_error` says of their errors."""
         try:
-            answer = self.on_request(request)
+            answer = None if is_accepted else self.on_head(request)
+            if answer is None:
+                answer = self.on_request(request)
             return answer if type(answer) is Response else as_response(answer).for_request(request)
         except (Exception, SystemExit) as error:
             return self._error_response(request, error)
@@ -116,7 +118,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
             raise ValueError(f"an informational response has a status from 100 to 199, and not 101: {status}")
         if self._outgoing is not None:
             raise RuntimeError("the answer has begun, nothing can be sent before it any more")
-        if self._exchange is None or self._exchange.head.control.minor == b"0":
+        if self._exchange is None or self._exchange.head.control.is_10:
             return
         self._informational += encode_status_line(status) + Fields.from_keywords(fields).octets + b"\r\n"
         try:
@@ -133,10 +135,10 @@ class AnsweringHandler(Limits, ConnectionHandler):
                 and not self._informational and response.status not in NO_CONTENT
                 and len(content) <= SMALL_SIZE and self._unread is None and not self.close_connection):
             self._persistent = persistent
-            octets = encode_small(response, (b"" if control.minor != b"0" else KEEP_ALIVE) if persistent else CLOSE)
+            octets = encode_small(response, (KEEP_ALIVE if control.is_10 else b"") if persistent else CLOSE)
             self._send_whole(response, octets)
         else:
-            self._send_framed(response, request.method, control.minor == b"0", persistent and self._can_drop_unread())
+            self._send_framed(response, request.method, control.is_10, persistent and self._can_drop_unread())
 
     def _send_whole(self, response: Response, octets: bytes) -> None:
         """Sends an answer that is all in memory: at once, where the client takes it so."""
@@ -157,24 +159,25 @@ class AnsweringHandler(Limits, ConnectionHandler):
             outgoing, self._persistent = frame(response, method, is_10, persistent, self.connection)
         except (Exception, SystemExit) as error:
             instead = self._error_response(self._exchange, error) if not is_error else LAST_RESORT
-            if self._content_stream is not None:
-                self._end_stream(self._content_stream)
+            if self._reception is not None:
+                self._end_stream(self._reception)
             return self._send_framed(instead, method, is_10, persistent and self._can_drop_unread(), is_error=True)
         self._begin_sending(response, outgoing)
 
     def _begin_sending(self, response: Response, outgoing: Outgoing) -> None:
-        self._answer_begun, self._outgoing = response, outgoing
+        self._outgoing, outgoing.response = outgoing, response
         if self.close_connection:  # the handler has said so: when the answer is out, not before
             self._persistent = self.close_connection = False
         outgoing.prepend(self._informational)
         self._informational = b""
-        self._send_pace = SendPace(self._clock(), outgoing.size, self.send_timeout, self.min_rate, self.rate_grace)
+        outgoing.pace = SendPace(self._clock(), outgoing.size, self.send_timeout, self.min_rate, self.rate_grace)
         self._send_outgoing(outgoing)
 
     def _send_outgoing(self, outgoing: Outgoing) -> None:
         """Sends what the client takes now. A content that breaks its promise ends the connection, so it can tell."""
-        assert self._send_pace is not None and self._answer_begun is not None
-        self._send_pace.pause(self._clock())
+        response, pace = outgoing.response, outgoing.pace
+        assert pace is not None and response is not None
+        pace.pause(self._clock())
         try:
             self.wants_write = not outgoing.send_some(self.connection)
         except OSError:
@@ -185,21 +188,19 @@ class AnsweringHandler(Limits, ConnectionHandler):
             self.close_connection = True
             return
         if self.wants_write:
-            self.deadline = self._send_pace.wait(self._clock(), self.connection, outgoing.size)
+            self.deadline = pace.wait(self._clock(), self.connection, outgoing.size)
         else:
-            answer, self._answer_begun, self._outgoing = self._answer_begun, None, None
+            self._outgoing = None
             outgoing.close()
-            self._end_exchange(answer, outgoing.size)
+            self._end_exchange(response, outgoing.size)
 
     def _end_exchange(self, response: Response, size: int) -> None:
         """The answer is out: on to the next request, or to the end of the connection."""
         request, self._exchange = self._exchange, None
         if self._logs_exchanges:
             self._note_exchange(request, response, size)
-        if request is not None:
-            request.close()
-        if self._content_stream is not None:
-            self._end_stream(self._content_stream)
+        if request is not None and request.head.control.has_content:
+            self._release_content(request)
         if self._persistent:
             self.deadline = self._clock() + (self.idle_timeout if self._unread is None else self.content_timeout)
         elif self._was_refused or self._unread is not None or self._unused or (
@@ -217,9 +218,16 @@ class AnsweringHandler(Limits, ConnectionHandler):
 
     # ---- the end ----------------------------------------------------------------------------------------------------
 
-    def _end_stream(self, stream: ContentStream) -> None:
+    def _release_content(self, request: Request) -> None:
+        request.close()
+        if self._reception is not None:
+            self._end_stream(self._reception)
+
+    def _end_stream(self, reception: Reception) -> None:
         """What the handler has not read of a streamed content never becomes the next request."""
-        self._content_stream = None
+        stream, self._reception = reception.stream, None
+        if stream is None:
+            return
         self._unused = stream.rest
         if not stream.decoder.complete:
             self._unread = stream.decoder
@@ -234,15 +242,15 @@ class AnsweringHandler(Limits, ConnectionHandler):
         """Answers what is no request, or none that is served, and ends the connection so that the answer arrives."""
         was_answered = self._unread is not None and self._exchange is None
         self._was_refused = True
-        if self._gathering is not None:
-            self._gathering.close()
-            self._gathering = None
+        if self._reception is not None:
+            self._reception.close()
+            self._reception = None
         if was_answered:  # it is the dropped content of an earlier request that is malformed
             return self._linger()
         request = self._exchange
         is_head = self._unused.lstrip(b"\r\n").startswith(b"HEAD ")
         method = request.method if request is not None else "HEAD" if is_head else ""
-        is_10 = request is None or request.head.control.minor == b"0"  # unknown: the end that all understand
+        is_10 = request is None or request.head.control.is_10  # unknown: the end that all understand
         if request is None:
             self._refused_line = self._unused.lstrip(b"\r\n").partition(b"\r\n")[0][:REFUSED_SIZE].decode("latin-1")
         self._unused = b""

@@ -15,6 +15,7 @@ from .content import ChunkedDecoder, ContentStream, Decoder, LengthDecoder, Outg
 from .exchange import ExchangeHandler
 from .messages import HTTPError, Request, Response
 from .parser import Control, Pair, ProtocolError
+from .reception import Reception
 
 log = logging.getLogger("ownhands")
 claims = threading.local()  # .exchange: whose handler object is being made on this thread
@@ -175,8 +176,11 @@ class Exchanges(ExchangeHandler):
         handler._exchanged = handler.command = None
         handler.requestline, handler.request_version = self._refused_line, "HTTP/1.1"
 
-    def _ask_on_request(self, request: Request) -> Response:
+    def _ask(self, request: Request, is_accepted: bool = False) -> Response:
         """Runs the handler's method, on its own thread from when it takes long."""
+        refusal = None if is_accepted else self._ask_on_head(request)
+        if refusal is not None:
+            return refusal
         running = self.server.running
         try:
             handler = self.handler or self.make_handler()
@@ -275,14 +279,15 @@ class Exchanges(ExchangeHandler):
             self._unread = decoder
             self._drop_content(decoder)
             return self._send_answer(request, refusal)
-        self._content_stream, self._unused = ContentStream(decoder, self._unused, self._receive_content,
-                                                   self.max_content_size), b""
-        request.set_content(io.BufferedReader(self._content_stream), decoder)
-        self._send_answer(request, self._ask_on_request(request))
+        reception = self._reception = Reception(self.max_content_size, is_streamed=True)
+        reception.stream = ContentStream(decoder, self._unused, self._receive_content, self.max_content_size)
+        self._unused = b""
+        request.set_content(io.BufferedReader(reception.stream), decoder)
+        self._send_answer(request, self._ask(request, is_accepted=True))
 
     def open_content(self, request: Request) -> Any:
         """The rfile of a request, made when the handler asks for it."""
-        if self._content_stream is not None:
+        if self._reception is not None:
             return request.stream
         if request.method == "CONNECT" or (b"upgrade" in request.head.section.lower()
                                            and "Upgrade" in request.fields and not request.content):

@@ -27,21 +27,21 @@ class ConnectionHandler(BaseRequestHandler):
     """socketserver's handler, with a life in turns: setup once, handle once a turn, finish once.
 
     A turn runs when the connection is ready, on any thread, one thread at a time; it must not wait for the client.
-    As in socketserver the first turn is the last, unless a subclass clears `close_connection`.
+    As in socketserver the first turn is the last, unless `setup` or `handle` clears `close_connection`.
     """
 
-    close_connection = True
-    deadline = math.inf  # seconds on the server's clock: when `expire` is called if no turn has come before
-    wants_write = False  # whether the next turn waits until octets can be sent, rather than received
-    ends_in_reset = False  # whether the end is one that no client takes for the end of a content
-    is_lingering = False  # whether all is said, and only the client is not done with sending and reading
-
     server: Any  # an HTTPServer, or what has its `clock`, `is_stopping` and `handle_error`
+    ends_in_reset = False  # whether the end is one that no client takes for the end of a content
 
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
         self.request = self.connection = request
         self.client_address = client_address
         self.server = server
+        # None of these has a default in the class: what stands in both places takes several times as long to find.
+        self.close_connection = True
+        self.deadline = math.inf  # seconds on the server's clock: when `expire` is called if no turn has come before
+        self.wants_write = False  # whether the next turn waits until octets can be sent, rather than received
+        self.is_lingering = False  # whether all is said, and only the client is not done with sending and reading
         self.setup()
 
     def __repr__(self) -> str:

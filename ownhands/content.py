@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO, Protocol
 
+from .pace import SendPace
 from .parser import LAST_CHUNK, Pair, ProtocolError, encode_chunk, parse_chunk_line, parse_trailer_section
 
 log = logging.getLogger("ownhands")
@@ -220,6 +221,8 @@ class Outgoing:
     """
 
     until_close = False  # whether the end of the connection is the only end of the content (RFC 9112 6.3)
+    response: Any = None  # the Response, for the log
+    pace: SendPace | None = None  # at which the client takes it
 
     def __init__(self, octets: bytes, pieces: Iterator[bytes] | None = None, close: Callable[[], None] | None = None,
                  size: int = 0) -> None:

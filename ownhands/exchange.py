@@ -8,10 +8,11 @@ from typing import BinaryIO
 
 from .answering import AnsweringHandler
 from .connection import log, receive
-from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder, open_temporary_file
+from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder
 from .messages import HTTPError, Request, Response
 from .pace import Pace
 from .parser import KEPT_HEAD_SIZE, Control, ProtocolError, parse_request_head, skip_empty_lines
+from .reception import Reception
 
 
 class ExchangeHandler(AnsweringHandler):
@@ -51,8 +52,8 @@ class ExchangeHandler(AnsweringHandler):
         while self._unused and self._outgoing is None and not self.close_connection and not self.is_lingering:
             if self._unread is not None:
                 self._drop_content(self._unread)
-            elif self._gathering is not None:
-                self._take_content(self._gathering)
+            elif self._reception is not None:
+                self._take_content(self._reception)
             elif not self._take_head():
                 return self._await_head(is_new)
             is_new = True
@@ -65,23 +66,24 @@ class ExchangeHandler(AnsweringHandler):
 
     def _end_of_octets(self) -> None:
         """The client sends no more. A request that is not complete is not processed (RFC 9112 8)."""
-        if self._gathering is not None:
+        if self._reception is not None:
             return self._refuse_request(ProtocolError(400, "the content ended early"))
         if self._unused and self._unread is None:
             try:
-                parse_request_head(self._unused, self._head_limits)  # the last octets may not have been looked at
+                parse_request_head(self._unused, self)  # the last octets may not have been looked at
             except ProtocolError as error:
                 return self._refuse_request(error)
         self.close_connection = True
 
     def expire(self) -> None:
         """The client was too slow: an answer where a request has begun, else nothing is said."""
-        if self._outgoing is not None and self._send_pace is not None:
-            self.deadline = self._send_pace.look(self._clock(), self.connection, self._outgoing.size)
+        outgoing = self._outgoing
+        if outgoing is not None and outgoing.pace is not None:
+            self.deadline = outgoing.pace.look(self._clock(), self.connection, outgoing.size)
             if self.deadline > self._clock():
                 return None
-            log.info("%s took %d octets of an answer and then no more", self.client_address, self._outgoing.size)
-        elif self._gathering is not None or self._unused.strip(b"\r\n"):
+            log.info("%s took %d octets of an answer and then no more", self.client_address, outgoing.size)
+        elif self._reception is not None or self._unused.strip(b"\r\n"):
             return self.take_turn(lambda: self._refuse_request(ProtocolError(408, "the request came too slowly")))
         self.abandon()
 
@@ -109,7 +111,7 @@ class ExchangeHandler(AnsweringHandler):
 
     def _take_head(self) -> bool:
         """Takes a head from what was received, and answers if no content follows; False if the head is not whole."""
-        head = parse_request_head(self._unused, self._head_limits, self._last_head)
+        head = parse_request_head(self._unused, self, self._last_head)
         if head is None:
             return False
         self._unused = self._unused[head.end:]
@@ -118,54 +120,57 @@ class ExchangeHandler(AnsweringHandler):
         self._exchange = request = Request(head, self.client_address, self.connection)
         if head.control.has_content:
             self._begin_content(request, head.control)
-            return True
-        refusal = self._ask_on_head(request)
-        self._send_answer(request, self._ask_on_request(request) if refusal is None else refusal)
+        else:
+            self._send_answer(request, self._ask(request))
         return True
 
     def _begin_content(self, request: Request, control: Control) -> None:
         """The head of a request with content: asks `on_head`, then takes the content, or begins to receive it."""
         length = control.content_length
         self._expects_continue = control.expects_continue and not self._unused
-        self._content_limit, self._is_streamed = self.max_content_size, self.stream_content
-        self._open_file = open_temporary_file
+        reception = self._reception = Reception(self.max_content_size, self.stream_content)
         refusal = self._ask_on_head(request)
         if refusal is None and length is not None:
-            if length > self._content_limit:
+            if length > reception.max_size:
                 raise ProtocolError(413, "the content is too large")
-            if not self._is_streamed and length <= min(len(self._unused), self.max_memory_size):  # as most
+            if not reception.is_streamed and length <= min(len(self._unused), self.max_memory_size):  # as most
+                self._reception = None
                 content, self._unused = self._unused[:length], self._unused[length:]
                 request.set_content(content)
-                return self._send_answer(request, self._ask_on_request(request))
-        self._begin_receiving(request, length, refusal)
-
-    def _begin_receiving(self, request: Request, length: int | None, refusal: Response | None) -> None:
-        """A content that has not come, or not by its end; `length` in octets."""
+                return self._send_answer(request, self._ask(request, is_accepted=True))
         decoder: Decoder = (ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size) if length is None
                             else LengthDecoder(length))
-        self._content_pace = Pace(self._clock(), 0, self.content_timeout, self.min_rate, self.rate_grace)
         if refusal is not None:
-            self._unread = decoder
-            try:
-                self._drop_content(decoder)
-            except ProtocolError:
-                self._was_refused = True  # twice; the first time it was told why
-            self._send_answer(request, refusal)
-        elif self._is_streamed:
-            self._content_stream = ContentStream(decoder, self._unused, self._receive_content, self._content_limit)
-            self._unused = b""
-            request.set_content(io.BufferedReader(self._content_stream), decoder)
-            answer = self._ask_on_request(request)
-            if type(answer.content) is bytes:
-                self._end_stream(self._content_stream)  # no more will be read, and the answer can tell what that means
-            self._send_answer(request, answer)
+            self._refuse_content(request, refusal, decoder)
         else:
-            self._gathering = Gathering(decoder, self._content_limit, self.max_memory_size, self._open_file)
-            self._take_content(self._gathering)
+            self._begin_receiving(request, reception, decoder)
+
+    def _refuse_content(self, request: Request, refusal: Response, decoder: Decoder) -> None:
+        self._reception, self._unread = None, decoder
+        try:
+            self._drop_content(decoder)
+        except ProtocolError:
+            self._was_refused = True  # twice; the first time it was told why
+        self._send_answer(request, refusal)
+
+    def _begin_receiving(self, request: Request, reception: Reception, decoder: Decoder) -> None:
+        """A content that has not come, or not by its end."""
+        reception.pace = Pace(self._clock(), 0, self.content_timeout, self.min_rate, self.rate_grace)
+        if not reception.is_streamed:
+            reception.gathering = Gathering(decoder, reception.max_size, self.max_memory_size, reception.open_file)
+            return self._take_content(reception)
+        stream = ContentStream(decoder, self._unused, self._receive_content, reception.max_size)
+        reception.stream, self._unused = stream, b""
+        request.set_content(io.BufferedReader(stream), decoder)
+        answer = self._ask(request, is_accepted=True)
+        if type(answer.content) is bytes:
+            self._end_stream(reception)  # no more will be read, and the answer can tell what that means
+        self._send_answer(request, answer)
 
     def stream_this(self, max_size: int) -> None:
         """For `on_head`: the content of this request is read from `request.stream` as it comes, `max_size` octets."""
-        self._content_limit, self._is_streamed = max_size, True
+        if self._reception is not None:  # there is one
+            self._reception.max_size, self._reception.is_streamed = max_size, True
 
     def gather_this(self, max_size: int, open_file: Callable[[], BinaryIO]) -> None:
         """For `on_head`: the content of this request may have `max_size` octets, and comes before `on_request`.
@@ -173,12 +178,14 @@ class ExchangeHandler(AnsweringHandler):
         What is too large for memory goes to the file that `open_file()` gives, which is closed once the answer is out.
         An HTTPError or OSError of that, or of writing to it, is answered.
         """
-        self._content_limit, self._is_streamed, self._open_file = max_size, False, open_file
+        if self._reception is not None:  # there is one
+            self._reception.max_size, self._reception.is_streamed = max_size, False
+            self._reception.open_file = open_file
 
-    def _take_content(self, gathering: Gathering) -> None:
+    def _take_content(self, reception: Reception) -> None:
         """Gathers what has come, and answers when that is all."""
-        request, pace = self._exchange, self._content_pace
-        assert request is not None and pace is not None
+        request, pace, gathering = self._exchange, reception.pace, reception.gathering
+        assert request is not None and pace is not None and gathering is not None
         try:
             self._unused = gathering.take(self._unused)
             content = gathering.result() if gathering.decoder.complete else b""
@@ -191,8 +198,8 @@ class ExchangeHandler(AnsweringHandler):
             self.deadline = pace.deadline(self._clock(), gathering.size)
             return
         request.set_content(content, gathering.decoder)
-        self._gathering = None
-        self._send_answer(request, self._ask_on_request(request))
+        self._reception = None
+        self._send_answer(request, self._ask(request, is_accepted=True))
 
     def _drop_content(self, decoder: Decoder) -> None:
         _, self._unused = decoder.decode(self._unused)
@@ -202,8 +209,8 @@ class ExchangeHandler(AnsweringHandler):
 
     def _receive_content(self, size: int) -> bytes:
         """More of a streamed content, `size` octets of which have come: the handler's thread waits for it here."""
-        pace = self._content_pace
-        assert pace is not None
+        assert self._reception is not None and self._reception.pace is not None
+        pace = self._reception.pace
         if self._expects_continue and self._outgoing is None:  # a client that sees an answer waits for no 100
             self._expects_continue = False
             self.send_informational(100)

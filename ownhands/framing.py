@@ -6,9 +6,10 @@ import io
 import os
 import socket
 import stat
-import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import chain
+from time import time
 from typing import Any
 
 from .content import ContentError, FileOutgoing, Outgoing, as_given, check_piece, exactly, in_chunks, read_pieces
@@ -25,30 +26,23 @@ NO_CONTENT = frozenset([204, 205, 304])  # statuses whose responses never have c
 _PLAIN_FILES = frozenset([io.BufferedReader, io.BufferedRandom, io.FileIO])
 
 
-class Preamble:
-    """How every response begins: its status line, and the Server and Date lines, made once a second."""
-
-    def __init__(self) -> None:
-        self._made: tuple[float, float, dict[int, bytes]] = (0.0, 0.0, {})  # in force from, until; replaced whole
-
-    def octets(self, status: int = 0) -> bytes:
-        """From any thread. 0: without a status line."""
-        now = time.time()
-        begin, end, made = self._made
-        if not begin <= now < end:
-            made = {0: SERVER_LINE + b"Date: %b\r\n" % encode_date(now).encode()}
-            self._made = (now // 1, now // 1 + 1, made)
-        return made.get(status) or made.setdefault(status, encode_status_line(status) + made[0])
+@lru_cache(maxsize=2)
+def server_lines(second: float) -> bytes:
+    """The Server and Date lines of a second since the epoch."""
+    return SERVER_LINE + b"Date: %b\r\n" % encode_date(second).encode()
 
 
-preamble = Preamble()
+@lru_cache(maxsize=512)
+def _begin_small(second: float, status: int, connection_line: bytes, length: int) -> bytes:
+    """All that an ordinary head says but for the handler's own fields: in a second many say the same."""
+    return b"%b%b%bContent-Length: %d\r\n" % (encode_status_line(status), server_lines(second), connection_line, length)
 
 
 def encode_small(response: Response, connection_line: bytes) -> bytes:
     """The whole of an ordinary response: octets as content, no field that concerns the server."""
     content: Any = response.content
-    return b"".join((preamble.octets(response.status), response.fields.octets, connection_line,
-                     b"Content-Length: %d\r\n\r\n" % len(content), content))
+    begin = _begin_small(time() // 1, response.status, connection_line, len(content))
+    return b"".join((begin, response.fields.octets, b"\r\n", content))
 
 
 def frame(response: Response, method: str, is_10: bool, persistent: bool, connection: Any) -> tuple[Outgoing, bool]:
@@ -99,13 +93,13 @@ def _length_line(length: int) -> bytes:
 
 
 def _encode_head(response: Response, framing: bytes, is_10: bool, persistent: bool) -> bytes:
-    fields, begin = response.fields, preamble.octets(response.status)
+    fields, begin = response.fields, server_lines(time() // 1)
     connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""
     if not fields.is_plain:
         begin = without_lines(begin, fields)
         connection_line += _option_lines(fields)
         fields = fields.without("connection", "content-length", "transfer-encoding")
-    return b"%b%b%b%b\r\n" % (begin, fields.octets, connection_line, framing)
+    return b"%b%b%b%b%b\r\n" % (encode_status_line(response.status), begin, fields.octets, connection_line, framing)
 
 
 def _option_lines(fields: Fields) -> bytes:
@@ -118,7 +112,7 @@ def _option_lines(fields: Fields) -> bytes:
 
 
 def without_lines(begin: bytes, fields: Fields) -> bytes:
-    """What `preamble` has made, less the lines that a handler has written itself."""
+    """`server_lines`, less the lines that a handler has written itself."""
     return b"".join(line for line in begin.splitlines(keepends=True) if line.partition(b":")[0].decode() not in fields)
 
 

@@ -21,7 +21,7 @@ LONGEST_METHOD = 64  # octets; longer ones are known to nobody
 
 _METHOD = rb"(?!CONNECT )[!#$%%&'*+\-.^_`|~0-9A-Za-z]{1,%d}+" % LONGEST_METHOD
 EMPTY_LINES = re.compile(rb"(?:\r\n)*")
-REQUEST_HEAD = re.compile(rb"(?:\r\n)*(%b) (%b%b) HTTP/1\.([0-9])((?:\r\n%b)*)\r\n\r\n"
+REQUEST_HEAD = re.compile(rb"(%b) (%b%b) HTTP/1\.([0-9])((?:\r\n%b)*)\r\n\r\n"
                           % (_METHOD, _PATH, _QUERY, _FIELD_LINE))
 FIELD_SECTION = re.compile(rb"(?:\r\n%b)*" % _FIELD_LINE)
 CONTROL_LINE = re.compile(  # the look-ahead, being case-sensitive, is quick to pass over all others

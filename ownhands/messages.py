@@ -55,7 +55,7 @@ class Request:
     @property
     def version(self) -> str:
         """The highest version both sides speak: HTTP/1.2 and above count as HTTP/1.1 (RFC 9110 6.2)."""
-        return "HTTP/1.0" if self.head.control.minor == b"0" else "HTTP/1.1"
+        return "HTTP/1.0" if self.head.control.is_10 else "HTTP/1.1"
 
     @property
     def fields(self) -> Fields:

@@ -6,7 +6,7 @@ Refuses to know connections, clocks, handlers, and what a request is for.
 from functools import lru_cache
 from http import HTTPStatus
 from time import gmtime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from .grammar import (
     BARE_LF,
@@ -47,8 +47,16 @@ class ProtocolError(Exception):
         self.status, self.detail = status, detail
 
 
+class Limited(Protocol):
+    """What says how much a request head may hold: octets, octets, and a number of field lines."""
+
+    max_target_size: int
+    max_head_size: int
+    max_fields: int
+
+
 class HeadLimits:
-    """How much a request head may hold: octets, octets, and a number of field lines."""
+    """The least that is Limited, with the defaults of the server."""
 
     def __init__(self, max_target_size: int = 8 << 10, max_head_size: int = 64 << 10, max_fields: int = 128) -> None:
         self.max_target_size, self.max_head_size, self.max_fields = max_target_size, max_head_size, max_fields
@@ -58,6 +66,7 @@ class Control:
     """What a request says of host, framing and persistence (RFC 9112 3.2, 6.3 and 9.3). Immutable: it is shared."""
 
     minor: bytes
+    is_10: bool  # whether it is HTTP/1.0
     host: bytes | None
     content_length: int | None
     chunked: bool
@@ -97,7 +106,7 @@ class ResponseHead(NamedTuple):
 
 # ---- requests -------------------------------------------------------------------------------------------------------
 
-def parse_request_head(octets: bytes, limits: HeadLimits = HeadLimits(),
+def parse_request_head(octets: bytes, limits: Limited = HeadLimits(),
                        previous: RequestHead | None = None) -> RequestHead | None:
     """The request head that the octets begin with, or None if it is not complete yet; raises ProtocolError.
 
@@ -125,7 +134,7 @@ def skip_empty_lines(octets: bytes) -> int:
     return match.end() if match is not None else 0
 
 
-def _parse_other_head(octets: bytes, limits: HeadLimits) -> RequestHead | None:
+def _parse_other_head(octets: bytes, limits: Limited) -> RequestHead | None:
     """What the one expression did not take: the rarer forms of target, a head cut short, or an error to name."""
     begin = skip_empty_lines(octets)
     end = octets.find(b"\r\n\r\n", max(begin - 2, 0))
@@ -144,7 +153,7 @@ def _parse_other_head(octets: bytes, limits: HeadLimits) -> RequestHead | None:
     return RequestHead(method.decode(), target.decode(), section, control, octets[:end + 4])
 
 
-def _check_unfinished(octets: bytes, line: bytes, limits: HeadLimits) -> None:
+def _check_unfinished(octets: bytes, line: bytes, limits: Limited) -> None:
     """Raises ProtocolError for the beginning of a head that no further octets can make valid."""
     if BARE_LF.search(line):
         raise ProtocolError(400, "a line of the head does not end with CRLF")
@@ -161,7 +170,7 @@ def _check_unfinished(octets: bytes, line: bytes, limits: HeadLimits) -> None:
         raise ProtocolError(431, "too many fields")
 
 
-def _check_limits(size: int, target: bytes, section: bytes, limits: HeadLimits) -> None:
+def _check_limits(size: int, target: bytes, section: bytes, limits: Limited) -> None:
     if len(target) > limits.max_target_size:
         raise ProtocolError(414, "the request target is too long")
     if size > limits.max_head_size:
@@ -170,7 +179,7 @@ def _check_limits(size: int, target: bytes, section: bytes, limits: HeadLimits) 
         raise ProtocolError(431, "too many fields")
 
 
-def _split_request_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, bytes]:
+def _split_request_line(line: bytes, limits: Limited) -> tuple[bytes, bytes, bytes]:
     """Method, target and minor version of a request line (RFC 9112 3), whatever the form of its target."""
     if BARE_LF.search(line) or b"\r" in line:
         raise ProtocolError(400, "bare CR or LF in the request line")
@@ -208,7 +217,7 @@ def parse_control(lines: tuple[bytes, ...], minor: bytes = b"1") -> Control:
         members = _list_members(options)
         persistent = b"close" not in members and (not is_10 or b"keep-alive" in members)
     return Control(
-        minor=minor, host=_parse_host(found.get(b"host"), is_10), persistent=persistent,
+        minor=minor, is_10=is_10, host=_parse_host(found.get(b"host"), is_10), persistent=persistent,
         content_length=None if lengths is None else _parse_length(lengths), chunked=codings is not None,
         expects_continue=expectations is not None and not is_10 and _parse_expect(expectations))
 

@@ -9,12 +9,13 @@ from importlib import import_module
 from io import BytesIO
 from itertools import chain
 from socketserver import TCPServer
+from time import time
 from typing import Any
 from wsgiref.types import WSGIApplication
 
 from .connection import log, wait_until_ready, wait_until_taken
 from .content import ContentError, FileOutgoing, Outgoing, as_given, exactly, in_chunks
-from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, preamble, without_lines
+from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, server_lines, without_lines
 from .gateway import (
     FileWrapper,
     WSGIResponse,
@@ -48,10 +49,6 @@ class WSGIHandler(RequestHandler):
         self.connection_environ: dict[str, Any] = {}  # what all requests on the connection have in common
         self.environ: dict[str, Any] = {}  # of the last request, as it was before the application had it
         self.environ_head: RequestHead | None = None  # the head that it describes
-
-    def finish(self) -> None:
-        super().finish()
-        self._answer_begun = None  # it may hold this handler
 
     # ---- the request ------------------------------------------------------------------------------------------------
 
@@ -89,7 +86,7 @@ class WSGIHandler(RequestHandler):
             environ["wsgi.input"] = BytesIO()
         else:
             environ["wsgi.input"] = request.stream
-            if head.control.chunked and self._content_stream is None:  # known by now, and many applications insist
+            if head.control.chunked and self._reception is None:  # known by now, and many applications insist
                 environ["CONTENT_LENGTH"] = str(request.stream.seek(0, 2))
                 request.stream.seek(0)
         return environ
@@ -230,8 +227,8 @@ class WSGIHandler(RequestHandler):
         self._persistent = persistent = (control.persistent and not self.server.is_stopping
                                         and self._request_count != self.max_requests)
         octets = b"%b%b%b%b%b\r\n%b" % (
-            head.status_line, preamble.octets(), head.fields.octets,
-            (b"" if control.minor != b"0" else KEEP_ALIVE) if persistent else CLOSE,
+            head.status_line, server_lines(time() // 1), head.fields.octets,
+            (KEEP_ALIVE if control.is_10 else b"") if persistent else CLOSE,
             b"Content-Length: %d\r\n" % len(content) if head.length is None else b"", content)
         self._send_whole(response, octets)
 
@@ -267,7 +264,7 @@ class WSGIHandler(RequestHandler):
         """The head of any answer. Decides how the content is framed and whether the connection goes on."""
         control, head = request.head.control, response.head
         assert head is not None
-        is_10, fields, framing = control.minor == b"0", head.fields, b""
+        is_10, fields, framing = control.is_10, head.fields, b""
         persistent = (control.persistent and not self.server.is_stopping and self._request_count != self.max_requests
                       and self._can_drop_unread() and not self.close_connection)
         if head.status in NO_CONTENT:
@@ -282,7 +279,7 @@ class WSGIHandler(RequestHandler):
             persistent = persistent and not is_10  # RFC 9112 6.3, 8: the end of the connection is that of the content
             framing = b"" if is_10 else b"Transfer-Encoding: chunked\r\n"
         self._persistent = persistent
-        lines = preamble.octets()
+        lines = server_lines(time() // 1)
         if not head.is_plain:
             lines = without_lines(lines, fields)
         connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""

@@ -268,7 +268,7 @@ class Contents(unittest.TestCase):
     def test_a_full_disk_is_our_failure_and_is_logged(self):
         session = Session(Echo, max_memory_size=10)
         session.send(post(b"Content-Length: 30", body=b"y" * 20))
-        gathering = session.handler._gathering
+        gathering = session.handler._reception.gathering
 
         def write(octets):
             raise OSError(28, "No space left on device")

@@ -248,7 +248,7 @@ class ContentPace(unittest.TestCase):
     def test_the_temporary_file_goes(self):
         session = Session(Echo, max_memory_size=10)
         session.send(post(b"Content-Length: 30", body=b"x" * 20))
-        file = session.handler._gathering._file
+        file = session.handler._reception.gathering._file
         session.wait(10)
         self.assertTrue(file.closed)
 
