@@ -27,13 +27,13 @@ _PLAIN_FILES = frozenset([io.BufferedReader, io.BufferedRandom, io.FileIO])
 
 
 @lru_cache(maxsize=2)
-def server_lines(second: float) -> bytes:
+def server_lines(second: int) -> bytes:
     """The Server and Date lines of a second since the epoch."""
     return SERVER_LINE + b"Date: %b\r\n" % encode_date(second).encode()
 
 
 @lru_cache(maxsize=512)
-def _begin_small(second: float, status: int, connection_line: bytes, length: int) -> bytes:
+def _begin_small(second: int, status: int, connection_line: bytes, length: int) -> bytes:
     """All that an ordinary head says but for the handler's own fields: in a second many say the same."""
     return b"%b%b%bContent-Length: %d\r\n" % (encode_status_line(status), server_lines(second), connection_line, length)
 
@@ -41,7 +41,7 @@ def _begin_small(second: float, status: int, connection_line: bytes, length: int
 def encode_small(response: Response, connection_line: bytes) -> bytes:
     """The whole of an ordinary response: octets as content, no field that concerns the server."""
     content: Any = response.content
-    begin = _begin_small(time() // 1, response.status, connection_line, len(content))
+    begin = _begin_small(int(time()), response.status, connection_line, len(content))
     return b"".join((begin, response.fields.octets, b"\r\n", content))
 
 
@@ -93,7 +93,7 @@ def _length_line(length: int) -> bytes:
 
 
 def _encode_head(response: Response, framing: bytes, is_10: bool, persistent: bool) -> bytes:
-    fields, begin = response.fields, server_lines(time() // 1)
+    fields, begin = response.fields, server_lines(int(time()))
     connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""
     if not fields.is_plain:
         begin = without_lines(begin, fields)

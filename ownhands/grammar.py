@@ -21,8 +21,9 @@ LONGEST_METHOD = 64  # octets; longer ones are known to nobody
 
 _METHOD = rb"(?!CONNECT )[!#$%%&'*+\-.^_`|~0-9A-Za-z]{1,%d}+" % LONGEST_METHOD
 EMPTY_LINES = re.compile(rb"(?:\r\n)*")
-REQUEST_HEAD = re.compile(rb"(%b) (%b%b) HTTP/1\.([0-9])((?:\r\n%b)*)\r\n\r\n"
-                          % (_METHOD, _PATH, _QUERY, _FIELD_LINE))
+_REQUEST_LINE = rb"(%b) (%b%b) HTTP/1\.([0-9])" % (_METHOD, _PATH, _QUERY)
+REQUEST_LINE = re.compile(_REQUEST_LINE)
+REQUEST_HEAD = re.compile(rb"%b((?:\r\n%b)*)\r\n\r\n" % (_REQUEST_LINE, _FIELD_LINE))
 FIELD_SECTION = re.compile(rb"(?:\r\n%b)*" % _FIELD_LINE)
 CONTROL_LINE = re.compile(  # the look-ahead, being case-sensitive, is quick to pass over all others
     rb"\n(?=[CEHTceht])((?i:host|connection|content-length|transfer-encoding|expect):[^\r]*+)")

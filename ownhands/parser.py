@@ -20,6 +20,7 @@ from .grammar import (
     LONGEST_METHOD,
     NAME,
     REQUEST_HEAD,
+    REQUEST_LINE,
     STATUS_LINE,
     VERSION,
 )
@@ -111,10 +112,15 @@ def parse_request_head(octets: bytes, limits: Limited = HeadLimits(),
     """The request head that the octets begin with, or None if it is not complete yet; raises ProtocolError.
 
     Empty lines before it are skipped (RFC 9112 2.2). `previous` is the last head on the connection, read with the same
-    limits: parsing is pure, so the same octets mean the same head.
+    limits: parsing is pure, so the same octets mean the same head, and the same lines the same fields.
     """
-    if previous is not None and octets.startswith(previous.octets):
-        return previous
+    if previous is not None:
+        if octets.startswith(previous.octets):
+            return previous
+        if octets.endswith(previous.section + b"\r\n\r\n"):
+            head = _parse_with_fields_of(previous, octets, limits)
+            if head is not None:
+                return head
     match = REQUEST_HEAD.match(octets)
     if match is None:
         return _parse_other_head(octets, limits)
@@ -126,6 +132,17 @@ def parse_request_head(octets: bytes, limits: Limited = HeadLimits(),
     lines = tuple(CONTROL_LINE.findall(section))
     control = (parse_control if end > KEPT_HEAD_SIZE else _kept_control)(lines, minor)
     return RequestHead(method.decode(), target.decode(), section, control, octets[:end])
+
+
+def _parse_with_fields_of(previous: RequestHead, octets: bytes, limits: Limited) -> RequestHead | None:
+    """A head that differs from the one before it in method and target only; None if it does not, or is too large."""
+    line, section, control = REQUEST_LINE.match(octets), previous.section, previous.control
+    if line is None or line.end() + len(section) + len(b"\r\n\r\n") != len(octets) or line[3] != control.minor:
+        return None
+    method, target, _ = line.groups()
+    if len(octets) > limits.max_head_size or len(target) > limits.max_target_size:
+        return None
+    return RequestHead(method.decode(), target.decode(), section, control, octets)
 
 
 def skip_empty_lines(octets: bytes) -> int:

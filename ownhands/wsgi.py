@@ -227,7 +227,7 @@ class WSGIHandler(RequestHandler):
         self._persistent = persistent = (control.persistent and not self.server.is_stopping
                                         and self._request_count != self.max_requests)
         octets = b"%b%b%b%b%b\r\n%b" % (
-            head.status_line, server_lines(time() // 1), head.fields.octets,
+            head.status_line, server_lines(int(time())), head.fields.octets,
             (KEEP_ALIVE if control.is_10 else b"") if persistent else CLOSE,
             b"Content-Length: %d\r\n" % len(content) if head.length is None else b"", content)
         self._send_whole(response, octets)
@@ -279,7 +279,7 @@ class WSGIHandler(RequestHandler):
             persistent = persistent and not is_10  # RFC 9112 6.3, 8: the end of the connection is that of the content
             framing = b"" if is_10 else b"Transfer-Encoding: chunked\r\n"
         self._persistent = persistent
-        lines = server_lines(time() // 1)
+        lines = server_lines(int(time()))
         if not head.is_plain:
             lines = without_lines(lines, fields)
         connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""

@@ -73,6 +73,7 @@ def fuzz_parser(data: bytes) -> None:
         check_request(Request(head))
         check_repeat(head, octets[head.end:])
         check_repeat(head, octets)
+        check_repeat(parse_request_head(b"PUT /x HTTP/1.%b%b\r\n\r\n" % (head.control.minor, head.section)), octets)
     response = outcome(parse_response_head, octets)
     if isinstance(response, tuple):
         Fields(response.pairs).get("Content-Length")

@@ -294,6 +294,12 @@ class Previous(unittest.TestCase):
         b"OPTIONS * HTTP/1.1\r\nHost: b\r\n\r\n",
         b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"HEAD /other?x=y HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /b HTTP/1.1\r\nX: y\r\nHost: a\r\n\r\n",
+        b"POST /c HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET /b HTTP/1.0\r\n\r\n",
+        b"GET http://a/b HTTP/1.1\r\nHost: a\r\n\r\n",
     )
 
     @params(*ROWS)
@@ -302,10 +308,23 @@ class Previous(unittest.TestCase):
         self.assertEqual([as_values(parse_request_head(octets, previous=each)) for each in before],
                          [as_values(parse_request_head(octets))] * len(before))
 
-    def test_an_error_stays_one(self):
+    @params(
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        (b"GET \x7f HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 32), 414),
+        (b"G%b / HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 64), 501),
+    )
+    def test_an_error_stays_one(self, octets, status):
         before = parse_request_head(self.ROWS[0])
-        with self.assertRaises(ProtocolError):
-            parse_request_head(b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", previous=before)
+        self.assertEqual(status_of(parse_request_head, octets, LIMITS, before), status)
+
+    def test_a_long_head_is_too_long_behind_a_short_one(self):
+        limits = HeadLimits(max_head_size=len(self.ROWS[0]) + 1)
+        before = parse_request_head(self.ROWS[0], limits)
+        self.assertEqual(parse_request_head(self.ROWS[0].replace(b"/ ", b"/x "), limits, before).target, "/x")
+        self.assertEqual(status_of(parse_request_head, self.ROWS[0].replace(b"/ ", b"/xx "), limits, before), 431)
 
 
 class Errors(unittest.TestCase):

@@ -2,7 +2,7 @@
 import unittest
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ownhands import HTTPServer, Request, RequestHandler, Response
@@ -11,6 +11,7 @@ from ownhands.parser import (
     LAST_CHUNK,
     HeadLimits,
     ProtocolError,
+    RequestHead,
     check_field,
     encode_chunk,
     encode_field_lines,
@@ -36,7 +37,8 @@ FRAGMENTS = [
     b"Expect: 100-continue\r\n", b"X: y\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n", b"5", b"0", b"a", b";a=b", b';a="\\"',
     b'"', b"\xff",
     b"0\r\n", b"5\r\nhello\r\n", b"HTTP/1.1 200 OK\r\n"]
-octets = st.one_of(st.binary(max_size=80), st.lists(st.sampled_from(FRAGMENTS), max_size=12).map(b"".join))
+SHORTEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+octets = st.one_of(st.binary(max_size=80), st.binary(max_size=40).map(SHORTEST.__add__), st.lists(st.sampled_from(FRAGMENTS), max_size=12).map(b"".join))
 names = st.text(TCHAR, min_size=1, max_size=12)
 values = st.text(st.sampled_from("\t !~aZ09,;=\"\\:\x80\xff"), max_size=20).map(lambda text: text.strip(" \t"))
 other_fields = st.lists(st.tuples(names.map("X-".__add__), values), max_size=4).map(tuple)
@@ -52,6 +54,13 @@ def outcome(function: Any, *arguments: Any) -> Any:
         return function(*arguments)
     except ProtocolError as error:
         return error
+
+
+def as_values(found: Any) -> Any:
+    """What two equal outcomes have in common."""
+    if isinstance(found, RequestHead):
+        return vars(found) | {"control": vars(found.control)}
+    return (found.status, found.detail) if isinstance(found, ProtocolError) else found
 
 
 def encode_head(method: str, target: str, pairs: tuple, minor: int = 1) -> bytes:
@@ -90,10 +99,11 @@ class Parsers(unittest.TestCase):
     @given(octets)
     def test_have_three_outcomes(self, data):
         head = outcome(parse_request_head, data)
-        if isinstance(head, tuple):
+        if isinstance(head, RequestHead):
             request = Request(head)
-            self.assertIsInstance((request.path, request.url, request.host, request.fields.pairs, request.cookies),
-                tuple)
+            for value in (request.path, request.url, request.host, request.version):
+                self.assertNotRegex(value, r"[\r\n]")
+            self.assertEqual(request.fields.pairs, head.pairs)
         outcome(parse_response_head, data)
         outcome(parse_chunk_line, data, 0, 64)
         outcome(parse_trailer_section, data, 0, 64)
@@ -104,7 +114,17 @@ class Parsers(unittest.TestCase):
         if isinstance(before, ProtocolError):
             self.assertIsInstance(whole, ProtocolError)
         elif before is not None:
-            self.assertEqual(before[:5], whole[:5])
+            self.assertEqual(as_values(before), as_values(whole))
+
+    @given(methods, targets, st.one_of(methods, octets), st.one_of(targets, octets), other_fields, st.integers(0, 1))
+    def test_the_head_before_it_changes_no_head(self, method, target, other_method, other_target, pairs, minor):
+        pairs = (("Host", "a.example:80"), *pairs)
+        before = outcome(parse_request_head, encode_head(method, target, pairs, minor), LIMITS)
+        assume(isinstance(before, RequestHead))
+        line = b" ".join(each.encode() if isinstance(each, str) else each for each in (other_method, other_target))
+        octets = line + encode_head("", "", pairs, minor)[1:]
+        self.assertEqual(as_values(outcome(parse_request_head, octets, LIMITS, before)),
+                         as_values(outcome(parse_request_head, octets, LIMITS)))
 
     @given(methods, targets, other_fields, st.integers(0, 9), st.data())
     def test_a_request_is_read_as_it_was_written(self, method, target, pairs, minor, data):
