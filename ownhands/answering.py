@@ -33,6 +33,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
         log_exchange: Callable[[Request | None, Response, int], None]
 
     _refused_line = ""  # the first line of what was no request, for the log
+    _is_behind = False  # whether there may be whole requests among the unused octets
 
     def setup(self) -> None:
         self.close_connection = False
@@ -75,7 +76,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
 
     @property
     def is_idle(self) -> bool:
-        return self._exchange is None and self._outgoing is None and not self.is_lingering
+        return self._exchange is None and self._outgoing is None and not self.is_lingering and not self._is_behind
 
     # ---- asking the hooks -------------------------------------------------------------------------------------------
 

@@ -8,11 +8,13 @@ from typing import BinaryIO
 
 from .answering import AnsweringHandler
 from .connection import log, receive
-from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder
+from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder, Outgoing
 from .messages import HTTPError, Request, Response
 from .pace import Pace
 from .parser import KEPT_HEAD_SIZE, Control, ProtocolError, parse_request_head, skip_empty_lines
 from .reception import Reception
+
+REQUESTS_A_TURN = 16  # at most, before other connections have their turn
 
 
 class ExchangeHandler(AnsweringHandler):
@@ -24,22 +26,15 @@ class ExchangeHandler(AnsweringHandler):
         """One turn: sends what is left to send, or receives; then answers every complete request, in order."""
         try:
             if self._outgoing is not None:
-                self._send_outgoing(self._outgoing)
-                if self._outgoing is None:
-                    self._proceed()
-                return
+                return self._go_on_sending(self._outgoing)
+            if self._unused:
+                return self._go_on()
             octets = self.connection.recv(self.receive_size)
             if not octets:
                 return self._end_of_octets()
-            if self.is_lingering:
-                return
-            if not self._unused:
+            if not self.is_lingering:
                 self._unused = octets
-                return self._proceed()
-            is_new = not self._unused.strip(b"\r\n")
-            self._unused += octets
-            if is_new or b"\n" in octets or len(self._unused) >= self.max_head_size:  # else no head is whole now
-                self._proceed(is_new)
+                self._proceed()
         except BlockingIOError:
             self.wants_write = self._outgoing is not None or getattr(self.connection, "wants_write", False)
         except ProtocolError as error:
@@ -47,15 +42,41 @@ class ExchangeHandler(AnsweringHandler):
         except OSError as error:
             self.client_has_gone(error)
 
+    def _go_on_sending(self, outgoing: Outgoing) -> None:
+        self._send_outgoing(outgoing)
+        if self._outgoing is None and self._unused and not self.close_connection and not self.is_lingering:
+            self._proceed()
+
+    def _go_on(self) -> None:
+        """A turn behind octets that were not used: they are requests that have waited for it, or the half of a head."""
+        if self._is_behind:
+            self._is_behind = self.wants_write = False
+            return self._proceed()
+        octets = self.connection.recv(self.receive_size)
+        if not octets:
+            return self._end_of_octets()
+        is_new = not self._unused.strip(b"\r\n")
+        self._unused += octets
+        if is_new or b"\n" in octets or len(self._unused) >= self.max_head_size:  # else no head is whole now
+            self._proceed(is_new)
+
     def _proceed(self, is_new: bool = True) -> None:
-        """Goes on with what has been received: heads, contents, answers, until more octets are needed."""
-        while self._unused and self._outgoing is None and not self.close_connection and not self.is_lingering:
+        """Goes on with what has been received: heads, contents, answers, until more octets are needed.
+
+        Not for long: of many requests that came at once, some wait for the next turn.
+        """
+        while True:
             if self._unread is not None:
                 self._drop_content(self._unread)
             elif self._reception is not None:
                 self._take_content(self._reception)
             elif not self._take_head():
                 return self._await_head(is_new)
+            if not self._unused or self._outgoing is not None or self.close_connection or self.is_lingering:
+                return
+            if not self._request_count % REQUESTS_A_TURN:
+                self._is_behind = self.wants_write = True  # which it can, so the turn comes soon
+                return
             is_new = True
 
     def _await_head(self, is_new: bool) -> None:
@@ -93,12 +114,15 @@ class ExchangeHandler(AnsweringHandler):
             self.take_turn(self.handle if self.is_lingering else self._refuse_busy)
 
     def _refuse_busy(self) -> None:
+        busy = HTTPError(503, "too busy, try again later", retry_after=10)
+        if self._is_behind:
+            return self._refuse_request(busy)
         try:
             octets = self.connection.recv(self.receive_size)
             if not octets:
                 return self._end_of_octets()
             self._unused += octets
-            self._refuse_request(HTTPError(503, "too busy, try again later", retry_after=10))
+            self._refuse_request(busy)
         except ProtocolError as error:
             self._refuse_request(error)
         except BlockingIOError:  # a handshake that goes on: it was not the client that let time pass

@@ -161,6 +161,38 @@ class Pipelining(unittest.TestCase):
         self.assertFalse(session.handler.wants_write)
         self.assertEqual(len(session.replies()), 4)
 
+    @params((16, 1), (17, 2), (32, 2), (100, 7))
+    def test_many_are_answered_in_as_many_turns_as_leave_others_theirs(self, count, turns):
+        session = Session(Echo)
+        session.wire.coming.append(GET * count)
+        for turn in range(turns):
+            self.assertEqual((session.handler.wants_write, session.handler.is_idle), (turn > 0, turn == 0))
+            session.handler.take_turn()
+        self.assertEqual((session.handler.wants_write, len(session.replies())), (False, count))
+
+    def test_the_half_of_one_more_waits_for_its_other_half(self):
+        session = Session(Echo)
+        session.send(GET * 16 + GET[:5])
+        self.assertEqual((session.handler.wants_write, len(session.replies())), (False, 16))
+        session.send(GET[5:])
+        self.assertEqual(len(session.replies()), 17)
+
+    def test_nothing_is_received_while_many_wait_for_their_turn(self):
+        session = Session(Echo)
+        session.wire.coming.extend([GET * 20, GET])
+        session.handler.take_turn()
+        session.handler.take_turn()
+        self.assertEqual((len(session.replies()), len(session.wire.coming)), (20, 1))
+        session.handler.take_turn()
+        self.assertEqual((len(session.replies()), len(session.wire.coming)), (21, 0))
+
+    def test_those_that_wait_for_their_turn_are_refused_where_no_thread_is_free(self):
+        session = Session(Echo)
+        session.wire.coming.append(GET * 20)
+        session.handler.take_turn()
+        session.handler.refuse_turn()
+        self.assertEqual(statuses(session.replies()), [200] * 16 + [503])
+
     def test_nothing_behind_the_last_request_is_processed(self):
         session = Session(Echo)
         session.send(GET_CLOSE + GET)
