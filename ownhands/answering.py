@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .connection import ConnectionHandler, log
-from .content import Decoder, LengthDecoder, Outgoing
+from .content import Decoder, Held, LengthDecoder, Outgoing
 from .fields import FieldArgument, Fields
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
 from .limits import Limits
@@ -45,7 +45,8 @@ class AnsweringHandler(Limits, ConnectionHandler):
         self._reception: Reception | None = None  # its content, while that has not all come
         self._expects_continue = False  # whether the client waits for a 100 before it sends the content
         self._unread: Decoder | None = None  # content that is dropped as it comes
-        self._outgoing: Outgoing | None = None  # the answer, while the client has not taken all of it
+        self._outgoing: Outgoing | Held | None = None  # the answer, while the client has not taken all of it
+        self._may_hold = False  # whether it may wait for the end of the round
         self._informational = b""  # informational responses that the client has not taken
         self._persistent = True  # whether the connection goes on after the answer
         self._was_refused = False  # whether more may come that nobody reads
@@ -59,7 +60,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
 
     def finish(self) -> None:
         """Releases what an exchange has held. Called once, also after an error."""
-        if self._exchange is not None or self._outgoing is not None:
+        if self._exchange is not None or self._outgoing is not None or self._reception is not None:
             self._abandon_exchange()
 
     def _abandon_exchange(self) -> None:
@@ -143,6 +144,9 @@ class AnsweringHandler(Limits, ConnectionHandler):
 
     def _send_whole(self, response: Response, octets: bytes) -> None:
         """Sends an answer that is all in memory: at once, where the client takes it so."""
+        if self._may_hold and not self._unused:
+            self._may_hold, self._outgoing = False, Held(response, octets)
+            return
         try:
             sent = self.connection.send(octets) if octets else 0
         except BlockingIOError:
@@ -200,8 +204,10 @@ class AnsweringHandler(Limits, ConnectionHandler):
         request, self._exchange = self._exchange, None
         if self._logs_exchanges:
             self._note_exchange(request, response, size)
-        if request is not None and request.head.control.has_content:
-            self._release_content(request)
+        if request is not None:
+            request.close()
+        if self._reception is not None:
+            self._end_stream(self._reception)
         if self._persistent:
             self.deadline = self._clock() + (self.idle_timeout if self._unread is None else self.content_timeout)
         elif self._was_refused or self._unread is not None or self._unused or (
@@ -218,11 +224,6 @@ class AnsweringHandler(Limits, ConnectionHandler):
             log.exception("log_exchange has failed on %r", request)
 
     # ---- the end ----------------------------------------------------------------------------------------------------
-
-    def _release_content(self, request: Request) -> None:
-        request.close()
-        if self._reception is not None:
-            self._end_stream(self._reception)
 
     def _end_stream(self, reception: Reception) -> None:
         """What the handler has not read of a streamed content never becomes the next request."""

@@ -27,7 +27,7 @@ class ConnectionHandler(BaseRequestHandler):
     """socketserver's handler, with a life in turns: setup once, handle once a turn, finish once.
 
     A turn runs when the connection is ready, on any thread, one thread at a time; it must not wait for the client.
-    As in socketserver the first turn is the last, unless `setup` or `handle` clears `close_connection`.
+    As in socketserver the first turn is the last, unless a subclass clears `close_connection`.
     """
 
     server: Any  # an HTTPServer, or what has its `clock`, `is_stopping` and `handle_error`
@@ -38,7 +38,7 @@ class ConnectionHandler(BaseRequestHandler):
         self.client_address = client_address
         self.server = server
         # None of these has a default in the class: what stands in both places takes several times as long to find.
-        self.close_connection = True
+        self.close_connection: bool = getattr(type(self), "close_connection", True)  # a subclass may have its own
         self.deadline = math.inf  # seconds on the server's clock: when `expire` is called if no turn has come before
         self.wants_write = False  # whether the next turn waits until octets can be sent, rather than received
         self.is_lingering = False  # whether all is said, and only the client is not done with sending and reading
@@ -64,6 +64,17 @@ class ConnectionHandler(BaseRequestHandler):
                 self.finish()
             except BaseException as error:
                 self._fail(error)
+
+    def take_turn_in_round(self) -> bool:
+        """As `take_turn`; True if what is to be sent is held back until `send_held` is called, at the end of the round.
+
+        A round is the turns of those who were ready together. The default holds nothing back.
+        """
+        self.take_turn()
+        return False
+
+    def send_held(self) -> None:
+        """Sends what `take_turn_in_round` has held back, on any thread, and does nothing else. Raises nothing."""
 
     def client_has_gone(self, error: OSError) -> None:
         """For `handle`: receiving or sending has failed, so the connection is over; that is a debug line, no error."""

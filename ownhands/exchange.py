@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from .answering import AnsweringHandler
-from .connection import log, receive
+from .connection import log, receive, wait_until_ready
 from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder, Outgoing
 from .messages import HTTPError, Request, Response
 from .pace import Pace
@@ -26,7 +26,7 @@ class ExchangeHandler(AnsweringHandler):
         """One turn: sends what is left to send, or receives; then answers every complete request, in order."""
         try:
             if self._outgoing is not None:
-                return self._go_on_sending(self._outgoing)
+                return self._go_on_sending(self._outgoing)  # type: ignore[arg-type]
             if self._unused:
                 return self._go_on()
             octets = self.connection.recv(self.receive_size)
@@ -42,9 +42,29 @@ class ExchangeHandler(AnsweringHandler):
         except OSError as error:
             self.client_has_gone(error)
 
+    def take_turn_in_round(self) -> bool:
+        """Holds an answer back that is all in memory: to receive from all and then to send to all is quicker."""
+        self._may_hold = True
+        self.take_turn()
+        if not self._may_hold:  # for what is held is all that may be
+            return True
+        self._may_hold = False
+        return False
+
+    def send_held(self) -> None:
+        held, self._outgoing = self._outgoing, None
+        try:
+            self._send_whole(held.response, held.octets)  # type: ignore[union-attr]
+        except OSError as error:
+            self.client_has_gone(error)
+        except BaseException as error:
+            self._fail(error)
+        if self.close_connection:
+            self.abandon()
+
     def _go_on_sending(self, outgoing: Outgoing) -> None:
         self._send_outgoing(outgoing)
-        if self._outgoing is None and self._unused and not self.close_connection and not self.is_lingering:
+        if self._unused and self._outgoing is None and not self.close_connection and not self.is_lingering:
             self._proceed()
 
     def _go_on(self) -> None:
@@ -74,10 +94,15 @@ class ExchangeHandler(AnsweringHandler):
                 return self._await_head(is_new)
             if not self._unused or self._outgoing is not None or self.close_connection or self.is_lingering:
                 return
-            if not self._request_count % REQUESTS_A_TURN:
-                self._is_behind = self.wants_write = True  # which it can, so the turn comes soon
+            if not self._request_count % REQUESTS_A_TURN and self._can_wait_for_turn():
+                self._is_behind = self.wants_write = True
                 return
             is_new = True
+
+    def _can_wait_for_turn(self) -> bool:
+        """Whether a whole request is left, and a turn comes soon: one that waits to send, where that can be done."""
+        return b"\r\n\r\n" in self._unused.lstrip(b"\r\n") and (
+            not hasattr(self.connection, "fileno") or wait_until_ready(self.connection, True, 0))
 
     def _await_head(self, is_new: bool) -> None:
         """More octets are needed: the deadline counts from the first, further ones do not renew it."""
@@ -233,7 +258,8 @@ class ExchangeHandler(AnsweringHandler):
 
     def _receive_content(self, size: int) -> bytes:
         """More of a streamed content, `size` octets of which have come: the handler's thread waits for it here."""
-        assert self._reception is not None and self._reception.pace is not None
+        if self._reception is None or self._reception.pace is None:
+            raise ValueError("the answer is made, and what is left of the content is not read any more")
         pace = self._reception.pace
         if self._expects_continue and self._outgoing is None:  # a client that sees an answer waits for no 100
             self._expects_continue = False

@@ -1,13 +1,15 @@
 """Exchanges on one connection: what persists, in which order answers come, how content is awaited, refused, dropped."""
+import socket
 import tracemalloc
 import unittest
 
 from nose2.tools import params
 
 from ownhands import HTTPError, HTTPServer, RequestHandler, Response
+from ownhands.connection import wait_until_ready
 from ownhands.testing import MockConnection, in_pieces, parse_replies
 
-from .turns import GET, GET_CLOSE, Session, post, statuses
+from .turns import GET, GET_CLOSE, Session, answering, post, statuses
 
 BAD = b"GET / HTTP/1.1\r\nHost : a\r\n\r\n"
 HELLO = b"5\r\nhello\r\n0\r\n\r\n"
@@ -177,6 +179,25 @@ class Pipelining(unittest.TestCase):
         session.send(GET[5:])
         self.assertEqual(len(session.replies()), 17)
 
+    @params(b"\r\n", b"\r\n\r\n", GET[:-1])
+    def test_only_whole_requests_wait_for_a_turn(self, rest):
+        session = Session(Echo)
+        session.wire.coming.append(GET * 16 + rest)
+        session.handler.take_turn()
+        self.assertEqual((session.handler.wants_write, session.handler.is_idle), (False, True))
+
+    def test_a_client_that_takes_nothing_is_held_to_its_pace(self):
+        session = Session(answering(b"x" * 2000))
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        self.addCleanup(ours.close)
+        ours.setblocking(False)
+        session.handler.connection = ours
+        theirs.sendall(GET * 1000)
+        while not session.handler.wants_write or wait_until_ready(ours, True, 0):
+            session.handler.take_turn()
+        self.assertEqual(session.handler.deadline, session.clock.now + 10 / 8)  # a first look at what it has taken
+
     def test_nothing_is_received_while_many_wait_for_their_turn(self):
         session = Session(Echo)
         session.wire.coming.extend([GET * 20, GET])
@@ -251,6 +272,17 @@ class Contents(unittest.TestCase):
             connection = MockConnection(in_pieces(octets + GET, size))
             HTTPServer(handler=Echo).on_connect(connection, None)
             self.assertEqual([reply.content for reply in parse_replies(connection.sent)], [content, b"2"])
+
+    def test_a_stream_is_closed_with_the_answer_though_nothing_came(self):
+        streams = []
+
+        class Kept(RequestHandler):
+            def do_GET(self, request):
+                streams.append(request.stream)
+                return "x"
+
+        Session(Kept).send(GET)
+        self.assertTrue(streams[0].closed)
 
     @params(9, 10, 11, 100)
     def test_a_large_one_is_in_a_file_and_looks_the_same(self, size):

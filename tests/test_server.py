@@ -309,6 +309,19 @@ class StageTest(ServerTest):
 
 
 class EndTest(unittest.TestCase):
+    def test_a_class_may_say_that_its_connections_go_on(self):
+        class Upwards(ConnectionHandler):
+            close_connection = False
+
+            def handle(self):
+                octets = self.connection.recv(4096)
+                self.connection.send(octets.upper())
+                self.close_connection = not octets
+
+        connection = MockConnection([b"one", b"two"])
+        HTTPServer(handler=Upwards).on_connect(connection)
+        self.assertEqual(b"ONETWO", connection.sent)
+
     @params(False, True)
     def test_only_what_ends_in_a_reset_has_no_end_before(self, is_cut):
         class Ending(ConnectionHandler):

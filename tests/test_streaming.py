@@ -155,6 +155,27 @@ class Requests(unittest.TestCase):
         self.assertEqual(connection.sent.count(CONTINUE), is_invited)
         self.assertEqual(connection.sent.startswith(CONTINUE), is_invited)
 
+    def test_nothing_is_read_once_the_answer_is_made(self):
+        errors = []
+
+        class Late(RequestHandler):
+            stream_content = True
+
+            def do_POST(self, request):
+                return Response(b"abc", content_length="7")
+
+            def on_error(self, request, error):
+                try:
+                    request.stream.read()
+                except ValueError as late:
+                    errors.append(str(late))
+                return Response("no", 500)
+
+        session = Session(Late)
+        with self.assertLogs("ownhands", "ERROR"):
+            session.send(post(b"Content-Length: 5"))
+        self.assertEqual((statuses(session.replies()), len(errors)), ([500], 1))
+
     def test_on_head_refuses_before(self):
         class Refusing(Reading):
             def on_head(self, request):
