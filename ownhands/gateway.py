@@ -40,8 +40,11 @@ _FIELD_LINES = re.compile(rf"(?:{_VALUE}\r\n)*+")
 
 @lru_cache(maxsize=1024)
 def environ_name(field_name: str) -> str | None:
-    """The key of a field in the environ; None for one with an underscore, which could pass for another's."""
-    if "_" in field_name:
+    """The key of a field in the environ; None for one with an underscore, which could pass for another's.
+
+    Nor may Proxy pass for the variable HTTP_PROXY, by which many programs choose where they send their own requests.
+    """
+    if "_" in field_name or field_name.lower() == "proxy":
         return None
     name = field_name.upper().replace("-", "_")
     return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + name

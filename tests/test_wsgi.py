@@ -50,6 +50,7 @@ class EnvironTest(unittest.TestCase):
         ("Content-Type: text/x\r\n", "HTTP_CONTENT_TYPE", None),
         ("Content-Length: 0\r\n", "CONTENT_LENGTH", "0"),
         ("X_User: spoofed\r\n", "HTTP_X_USER", None),
+        ("Proxy: http://evil.example/\r\n", "HTTP_PROXY", None),
         ("X-User: real\r\nX_User: spoofed\r\n", "HTTP_X_USER", "real"),
         ("Content_Length: 9\r\n", "CONTENT_LENGTH", None))
     def test_has_fields(self, fields: str, name: str, value: str | None) -> None:
