@@ -62,7 +62,7 @@ def frame(response: Response, method: str, is_10: bool, persistent: bool, connec
 def _frame(response: Response, method: str, is_10: bool, persistent: bool, connection: Any) -> tuple[Outgoing, bool]:
     fields, declared = response.fields, None
     if not fields.is_plain:
-        persistent = persistent and "close" not in fields.get("Connection", "").lower()
+        persistent = persistent and "close" not in map(str.lower, _options(fields))
         declared = _declared_length(fields)
     length = _length_of(response.content)
     is_tunnel = method == "CONNECT" and response.status < 300  # RFC 9110 9.3.6: no content, nor a word of it
@@ -104,11 +104,15 @@ def _encode_head(response: Response, framing: bytes, is_10: bool, persistent: bo
 
 def _option_lines(fields: Fields) -> bytes:
     """A line for each connection option that is the handler's to say, with one for Upgrade (RFC 9110 7.6.1, 7.8)."""
-    options = [option.strip(" \t") for option in fields.get("Connection", "").split(",")]
+    options = _options(fields)
     if "Upgrade" in fields and "upgrade" not in map(str.lower, options):
         options.append("Upgrade")
     return b"".join(b"Connection: %b\r\n" % option.encode("latin-1") for option in options
                     if option.lower() not in ("", "close", "keep-alive"))
+
+
+def _options(fields: Fields) -> list[str]:
+    return [option.strip(" \t") for option in fields.get("Connection", "").split(",")]
 
 
 def without_lines(begin: bytes, fields: Fields) -> bytes:

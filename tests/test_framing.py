@@ -78,9 +78,10 @@ class Framing(unittest.TestCase):
     def test_a_tunnel_that_nobody_serves(self, content):  # RFC 9110 9.3.6
         self.assertEqual(sent(Response(content), "CONNECT"), ([CLOSED], b"", False))
 
-    @params(("close", False), ("Close", False), ("keep-alive", True))
+    @params(("close", False), ("Close", False), ("x-other, close", False), ("keep-alive", True), ("x-close", True))
     def test_a_handler_may_close(self, value, persists):
-        lines = [length(1)] if persists else [CLOSED, length(1)]
+        other = [b"Connection: " + each.encode() for each in value.split(", ") if each.startswith("x-")]
+        lines = [*other, length(1)] if persists else [CLOSED, *other, length(1)]
         self.assertEqual(sent(Response(b"a", connection=value)), (lines, b"a", persists))
 
     @params(
