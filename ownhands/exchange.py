@@ -167,11 +167,20 @@ class ExchangeHandler(AnsweringHandler):
         self._request_count += 1
         self._last_head = head if head.end <= KEPT_HEAD_SIZE else None
         self._exchange = request = Request(head, self.client_address, self.connection)
-        if head.control.has_content:
-            self._begin_content(request, head.control)
+        if not head.control.is_plain:
+            self._take_other(request, head.control)
         else:
             self._send_answer(request, self._ask(request))
         return True
+
+    def _take_other(self, request: Request, control: Control) -> None:
+        """A request with content, or for what is to be had over TLS only (RFC 9110 7.4)."""
+        if control.is_secure and request.scheme != "https":
+            raise ProtocolError(421, "an https URL is not served over a plain connection")
+        if control.has_content:
+            self._begin_content(request, control)
+        else:
+            self._send_answer(request, self._ask(request))
 
     def _begin_content(self, request: Request, control: Control) -> None:
         """The head of a request with content: asks `on_head`, then takes the content, or begins to receive it."""

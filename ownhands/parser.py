@@ -73,10 +73,13 @@ class Control:
     chunked: bool
     persistent: bool
     expects_continue: bool
+    is_secure: bool  # whether its target is an https URL
     has_content: bool
+    is_plain: bool  # whether it is answered at once and wherever it came in
 
     def __init__(self, **values: Any) -> None:
-        vars(self).update(values, has_content=values["chunked"] or bool(values["content_length"]))
+        has_content = values["chunked"] or bool(values["content_length"])
+        vars(self).update(values, has_content=has_content, is_plain=not has_content and not values["is_secure"])
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name} is what a client has said; other requests that say the same share it")
@@ -166,7 +169,7 @@ def _parse_other_head(octets: bytes, limits: Limited) -> RequestHead | None:
         raise ProtocolError(400, _fault_of_fields(section))
     if not is_target(method, target):
         raise ProtocolError(400, "the request target is malformed")
-    control = parse_control(tuple(CONTROL_LINE.findall(section)), minor)
+    control = parse_control(tuple(CONTROL_LINE.findall(section)), minor, target[:8].lower() == b"https://")
     return RequestHead(method.decode(), target.decode(), section, control, octets[:end + 4])
 
 
@@ -219,7 +222,7 @@ def _split_request_line(line: bytes, limits: Limited) -> tuple[bytes, bytes, byt
 
 # ---- fields ---------------------------------------------------------------------------------------------------------
 
-def parse_control(lines: tuple[bytes, ...], minor: bytes = b"1") -> Control:
+def parse_control(lines: tuple[bytes, ...], minor: bytes = b"1", is_secure: bool = False) -> Control:
     """What the deciding ones of valid field lines mean; raises ProtocolError if the request must not be served."""
     found: dict[bytes, list[bytes]] = {}
     for line in lines:
@@ -234,7 +237,8 @@ def parse_control(lines: tuple[bytes, ...], minor: bytes = b"1") -> Control:
         members = _list_members(options)
         persistent = b"close" not in members and (not is_10 or b"keep-alive" in members)
     return Control(
-        minor=minor, is_10=is_10, host=_parse_host(found.get(b"host"), is_10), persistent=persistent,
+        minor=minor, is_10=is_10, is_secure=is_secure, persistent=persistent,
+        host=_parse_host(found.get(b"host"), is_10),
         content_length=None if lengths is None else _parse_length(lengths), chunked=codings is not None,
         expects_continue=expectations is not None and not is_10 and _parse_expect(expectations))
 

@@ -34,6 +34,24 @@ def get(*fields: bytes, version: bytes = b"1.1", method: bytes = b"GET") -> byte
     return b"\r\n".join([b"%b / HTTP/%b" % (method, version), b"Host: a", *fields]) + b"\r\n\r\n"
 
 
+class SecureTargets(unittest.TestCase):
+    ROWS = (b"GET https://a/b HTTP/1.1\r\nHost: a\r\n\r\n", b"POST HTTPS://a HTTP/1.1\r\nHost: a\r\n"
+            b"Content-Length: 5\r\n\r\nhello")
+
+    @params(*ROWS)
+    def test_are_refused_on_a_plain_connection(self, octets):
+        session = Session(Echo)
+        session.send(octets + GET)
+        self.assertEqual(statuses(session.replies()), [421])
+
+    @params(*ROWS)
+    def test_are_served_on_a_secure_one(self, octets):
+        session = Session(Echo)
+        session.wire.getpeercert = lambda: None
+        session.send(octets + GET)
+        self.assertEqual(statuses(session.replies()), [200, 200])
+
+
 class Expectations(unittest.TestCase):
     CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
     HEAD = (b"Expect: 100-Continue", b"Content-Length: 5")
