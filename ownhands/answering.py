@@ -7,11 +7,12 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .connection import ConnectionHandler, log
+from .connection import ConnectionHandler
 from .content import Decoder, Held, LengthDecoder, Outgoing
 from .fields import FieldArgument, Fields
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
 from .limits import Limits
+from .logs import log
 from .messages import HTTPError, Request, Response, as_response, response_to
 from .pace import SendPace
 from .parser import ProtocolError, RequestHead, encode_status_line

@@ -4,7 +4,6 @@ Owns what lies between the engine's exchange and the handler's attributes. Refus
 """
 import contextlib
 import io
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +12,11 @@ from .compat_output import Output
 from .connection import wait_until_ready, wait_until_taken
 from .content import ChunkedDecoder, ContentStream, Decoder, LengthDecoder, Outgoing
 from .exchange import ExchangeHandler
+from .logs import log
 from .messages import HTTPError, Request, Response
 from .parser import Control, Pair, ProtocolError
 from .reception import Reception
 
-log = logging.getLogger("ownhands")
 claims = threading.local()  # .exchange: whose handler object is being made on this thread
 
 

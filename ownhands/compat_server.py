@@ -14,9 +14,9 @@ from typing import Any
 from . import compat_rules as rules
 from .compat_exchange import Exchanges, Interrupt
 from .compat_output import Output
-from .connection import log
 from .engine import Engine
 from .listener import max_descriptors
+from .logs import log
 from .monitor import Monitor
 from .server import HTTPServer as EngineServer
 from .watch import Watch

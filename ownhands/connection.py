@@ -2,7 +2,6 @@
 
 Refuses to know HTTP, who polls, and which thread lends itself for a turn.
 """
-import logging
 import math
 import selectors
 import socket
@@ -14,9 +13,8 @@ from contextlib import suppress
 from socketserver import BaseRequestHandler
 from typing import Any
 
+from .logs import log
 from .pace import FIRST_LOOK, unacknowledged
-
-log = logging.getLogger("ownhands")
 
 LINGER_NOT = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # a struct linger: what is unsent is dropped
 # Of those a system has, one that waits without a descriptor of its own: there may be none left.
@@ -83,7 +81,10 @@ class ConnectionHandler(BaseRequestHandler):
 
     def _fail(self, error: BaseException) -> None:
         self.close_connection = True
-        self.server.handle_error(self.request, self.client_address)
+        try:
+            self.server.handle_error(self.request, self.client_address)
+        except Exception:
+            log.exception("handle_error has failed")
         if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
             raise error  # somebody at the keyboard means the program, not the connection
 

@@ -5,16 +5,14 @@ is for, and who polls: a connection that takes or has no octets now raises Block
 """
 import errno
 import io
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO, Protocol
 
+from .logs import log
 from .pace import SendPace
 from .parser import LAST_CHUNK, Pair, ProtocolError, encode_chunk, parse_chunk_line, parse_trailer_section
-
-log = logging.getLogger("ownhands")
 
 PIECE_SIZE = 64 << 10  # octets read from a file, or decoded, at once
 SMALL_PIECE_SIZE = 1 << 10  # octets, below which one is copied rather than kept as it came

@@ -2,14 +2,12 @@
 
 Refuses to know what a leader does, who is ready, and what a turn is.
 """
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 
+from .logs import log
 from .watch import Turner, Watch
-
-log = logging.getLogger("ownhands")
 
 SHORTAGE = (MemoryError, RuntimeError)  # of memory, or of threads, or of locks
 FOLLOWER_TIMEOUT = 60.0  # seconds after which an unused thread ends

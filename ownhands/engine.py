@@ -2,7 +2,6 @@
 
 Knows turns and how long they last. Refuses to know what a turn does: no method, no field, no HTTP.
 """
-import logging
 import math
 import threading
 import time
@@ -12,9 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from .lane import MAX_EVENTS, Lane
+from .logs import log
 from .watch import Caution, Turner, Watch
-
-log = logging.getLogger("ownhands")
 
 OVERTAKE_AFTER = 0.002  # seconds that a turn may take before another thread leads
 OVERTAKE_EARLY = 0.0003  # the same, while slow turns are about

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from .answering import AnsweringHandler
-from .connection import log, receive, wait_until_ready
+from .connection import receive, wait_until_ready
 from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder, Outgoing
+from .logs import log
 from .messages import HTTPError, Request, Response
 from .pace import Pace
 from .parser import KEPT_HEAD_SIZE, Control, ProtocolError, parse_request_head, skip_empty_lines

@@ -2,7 +2,6 @@
 
 Knows turns and deadlines. Refuses to know what a turn does, and which thread leads: engine.py says.
 """
-import logging
 import math
 import threading
 from collections import deque
@@ -11,11 +10,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .crew import Crew
+from .logs import log
 from .polling import READ, WRITE, Poller, Waker, make_poller
 from .watch import WARY_FOR, Caution, Turner, Watch
 from .watchlist import Watchlist
-
-log = logging.getLogger("ownhands")
 
 QUICK_TURN = 0.0003  # seconds; a longer turn makes its connection suspect, and maybe its class
 MAX_EVENTS = 64  # taken from one poll; a power of 4

@@ -3,19 +3,19 @@
 Refuses to know what is said on a connection.
 """
 import errno
-import logging
 import math
 import socket
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from .logs import log
+
 try:
     import resource
 except ImportError:  # Windows has no such limit
     resource = None  # type: ignore[assignment]
 
-log = logging.getLogger("ownhands")
 
 ACCEPTS_A_TURN = 4  # at least, if there are as many
 ACCEPT_FOR = 0.002  # seconds in one turn at most

@@ -2,13 +2,11 @@
 
 Refuses to know what a turn does.
 """
-import logging
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 from .engine import Engine
-
-log = logging.getLogger("ownhands")
+from .logs import log
 
 QUIET_TICKS = 25  # looks without any activity after which the monitor sleeps
 

@@ -11,11 +11,12 @@ from contextlib import suppress
 from socketserver import BaseServer, TCPServer, ThreadingMixIn
 from typing import Any
 
-from .connection import ConnectionHandler, log, wait_until_ready
+from .connection import ConnectionHandler, wait_until_ready
 from .engine import Engine, EngineThread
 from .handler import RequestHandler
 from .knobs import check_knob, handler_class, is_knob, with_attributes
 from .listener import Acceptor, bind, describe_url, max_descriptors, raise_descriptor_limit, without_waiting
+from .logs import log
 from .monitor import Monitor
 from .program import Latch, handling_signals, switching_threads_after
 from .stopping import Stopping

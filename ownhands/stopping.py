@@ -2,7 +2,6 @@
 
 Looks at engines and their threads. Refuses to know what is served.
 """
-import logging
 import math
 import socket
 import sys
@@ -12,8 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from .engine import Engine, EngineThread
-
-log = logging.getLogger("ownhands")
+from .logs import log
 
 SAY_AFTER = 1.0  # seconds of waiting after which somebody at a keyboard will wonder
 GIVE_UP_AFTER = 1.0  # seconds that engines have for cutting

@@ -2,7 +2,6 @@
 
 Imported only where TLS is used. Refuses to know turns, and what is said once it is secret.
 """
-import logging
 import re
 import socket
 import ssl
@@ -10,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from .parser import ProtocolError
-
-log = logging.getLogger("ownhands")
 
 SEND_SIZE = 64 << 10  # octets given to OpenSSL at once: it tells of progress only when all of them are out
 HTTP_BEGINS = re.compile(rb"[A-Za-z\r\n]")  # as no record of TLS does

@@ -13,7 +13,7 @@ from time import time
 from typing import Any
 from wsgiref.types import WSGIApplication
 
-from .connection import log, wait_until_ready, wait_until_taken
+from .connection import wait_until_ready, wait_until_taken
 from .content import ContentError, FileOutgoing, Outgoing, as_given, exactly, in_chunks
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, server_lines, without_lines
 from .gateway import (
@@ -29,6 +29,7 @@ from .gateway import (
 )
 from .handler import RequestHandler
 from .knobs import with_attributes
+from .logs import log
 from .messages import HTTPError, Request, Response
 from .pace import Pace
 from .parser import RequestHead, encode_chunk
