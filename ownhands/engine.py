@@ -155,9 +155,12 @@ class Engine(Lane):
 
     def _end_turn(self, watch: Watch) -> None:
         """Behind a turn that was not the leader's: hands the connection back, as the last thing done to it."""
+        turner = watch.turner
+        if self._crew.has_ended and turner is not None and not (
+                watch.is_listener or turner.close_connection or turner.is_idle or turner.is_lingering):
+            self._note_undone(watch)  # before it is away no more: one of both is told
         with self._lock:
             self._crew.away.discard((threading.get_ident(), watch))
-            turner = watch.turner
             has_ended = turner is None or turner.close_connection or (self._crew.has_ended and not watch.is_listener)
             if not has_ended:
                 is_changed = watch.events != watch.wanted or turner.deadline < watch.scheduled

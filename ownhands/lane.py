@@ -55,7 +55,7 @@ class Lane:
         self._leader_ident = 0
         self._stopping = self._cutting = False
         self._closes_itself = False
-        self.undone: list[str] = []  # what was cut while no thread had its turn, described; the leader's until the end
+        self.undone: list[str] = []  # what was cut while no thread had its turn, described; whoever cuts it appends
         self.on_activity: Callable[[], None] | None = None  # set while the monitor sleeps
 
     def _lead(self) -> Watch | None:
@@ -266,11 +266,14 @@ class Lane:
             self._abandon(self._arrivals.popleft())
 
     def _cut_off(self, watch: Watch) -> None:
+        self._note_undone(watch)
+        self._abandon(watch)
+
+    def _note_undone(self, watch: Watch) -> None:
         try:
             self.undone.append(repr(watch.turner))
         except Exception:  # a repr of the user's own
             self.undone.append(type(watch.turner).__name__)
-        self._abandon(watch)
 
     def _notify(self) -> None:
         notify, self.on_activity = self.on_activity, None

@@ -3,6 +3,8 @@ import math
 import unittest
 from unittest import mock
 
+from nose2.tools import params
+
 from ownhands.engine import Engine
 from ownhands.watch import Caution, Watch
 from ownhands.watchlist import LONGEST_WAIT, Deadlines
@@ -381,6 +383,19 @@ class CutTest(EngineTest):
         self.stage.join()
         self.assertEqual([turner], self.stage.closed)
         self.assertTrue(self.poller.is_closed)
+
+
+    @params((False, False, True), (False, True, False), (True, False, False))
+    def test_one_that_ends_with_work_left_is_told_of(self, is_idle, is_lingering, is_told):
+        turner = self.stage.add(1000)
+        block = self.stage.block(1000, turner)
+        self.stage.overtake()
+        self.engine.cut()
+        wait_for(lambda: self.engine.has_ended)
+        turner.is_idle, turner.is_lingering = is_idle, is_lingering
+        block.end()
+        self.stage.join()
+        self.assertEqual([repr(turner)] if is_told else [], self.engine.undone)
 
 
 class CutInLineTest(EngineTest):
