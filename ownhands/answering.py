@@ -5,6 +5,7 @@ Owns all state of one connection. Refuses to know how requests are received: exc
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .connection import ConnectionHandler
@@ -15,7 +16,7 @@ from .limits import Limits
 from .logs import log
 from .messages import HTTPError, Request, Response, as_response, response_to
 from .pace import SendPace
-from .parser import ProtocolError, RequestHead, encode_status_line
+from .parser import Control, ProtocolError, RequestHead, encode_status_line
 from .reception import Reception
 
 SPECIAL = frozenset(["HEAD", "CONNECT"])  # methods whose answers are framed in their own way
@@ -211,11 +212,24 @@ class AnsweringHandler(Limits, ConnectionHandler):
             self._end_stream(self._reception)
         if self._persistent:
             self.deadline = self._clock() + (self.idle_timeout if self._unread is None else self.content_timeout)
-        elif self._was_refused or self._unread is not None or self._unused or (
-                request is not None and request.head.control.persistent and not self.server.is_stopping):
-            self._linger()  # the client sends more, or could not know that this was its last request, so that it may
+        elif self._was_refused or self._unread is not None or self._unused or size > SMALL_SIZE or (
+                request is not None and self._may_more_come(request.head.control)):
+            self._linger()
         else:
             self.close_connection = True
+
+    def _may_more_come(self, control: Control) -> bool:
+        """Whether to expect octets that nobody reads, behind the last request of a small answer.
+
+        A client that could not know that it was the last may send more; one that had said so may only as servers stop,
+        or add a CRLF to its content, as old ones do (RFC 9112 2.2).
+        """
+        if control.persistent and not self.server.is_stopping:
+            return True
+        if control.has_content or self.server.is_stopping:
+            with suppress(OSError):
+                self._unused = self.connection.recv(self.receive_size)
+        return bool(self._unused)
 
     def _note_exchange(self, request: Request | None, response: Response, size: int) -> None:
         """Has an answer logged, whole or cut: a log that fails is no reason to end the connection."""

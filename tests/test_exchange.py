@@ -259,6 +259,41 @@ class Pipelining(unittest.TestCase):
         self.assertEqual(reply.content, b"a page")
 
 
+class Ends(unittest.TestCase):
+    """A connection that is closed while octets have come that nobody read is reset, and with it the answer."""
+
+    CLOSING = post(b"Content-Length: 1", body=b"a", version=b"1.0")
+
+    @params((CLOSING, True), (GET_CLOSE, False))
+    def test_a_line_end_behind_a_content_is_read(self, octets, is_read):
+        session = Session(Echo)
+        session.wire.coming.extend([octets, b"\r\n"])
+        session.handler.take_turn()
+        self.assertEqual((session.is_over, session.wire.is_shut_down), (not is_read, is_read))
+
+    @params((CLOSING, False), (GET, False), (GET, True))
+    def test_nothing_is_waited_for_where_nothing_has_come(self, octets, is_stopping):
+        session = Session(Echo)
+        session.server.is_stopping = is_stopping
+        session.send(octets)
+        self.assertEqual(session.is_over, is_stopping or octets == self.CLOSING)
+
+    def test_what_was_sent_as_the_server_stops_is_read(self):
+        session = Session(Echo)
+        session.server.is_stopping = True
+        session.wire.coming.extend([GET, GET])
+        session.handler.take_turn()
+        self.assertEqual((session.is_over, session.wire.is_shut_down), (False, True))
+
+    @params((b"x" * 100, True), (b"x" * 100_000, False), ([b"x" * 100_000], False))
+    def test_a_large_answer_has_time_to_arrive(self, content, is_over):
+        session = Session(answering(content))
+        session.send(GET_CLOSE)
+        self.assertEqual((session.is_over, session.wire.is_shut_down), (is_over, not is_over))
+        session.send(b"")
+        self.assertTrue(session.is_over)
+
+
 class Contents(unittest.TestCase):
     @params(
         (post(b"Content-Length: 0"), b""),
