@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .connection import ConnectionHandler
+from .connection import INTERRUPTS, ConnectionHandler
 from .content import Decoder, Held, LengthDecoder, Outgoing
 from .fields import FieldArgument, Fields
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
@@ -88,7 +88,9 @@ class AnsweringHandler(Limits, ConnectionHandler):
         try:
             refusal = self.on_head(request)
             return None if refusal is None else as_response(refusal).for_request(request)
-        except (Exception, SystemExit) as error:
+        except INTERRUPTS:
+            raise
+        except BaseException as error:
             return self._error_response(request, error)
 
     def _ask(self, request: Request, is_accepted: bool = False) -> Response:
@@ -98,7 +100,9 @@ class AnsweringHandler(Limits, ConnectionHandler):
             if answer is None:
                 answer = self.on_request(request)
             return answer if type(answer) is Response else as_response(answer).for_request(request)
-        except (Exception, SystemExit) as error:
+        except INTERRUPTS:
+            raise
+        except BaseException as error:
             return self._error_response(request, error)
 
     def _error_response(self, request: Request | None, error: BaseException) -> Response:
@@ -110,7 +114,9 @@ class AnsweringHandler(Limits, ConnectionHandler):
             if isinstance(answer, (str, bytes)):
                 return response_to(error, answer)
             return as_response(answer)
-        except (Exception, SystemExit):
+        except INTERRUPTS:
+            raise
+        except BaseException:
             log.exception("on_error has failed on %r", request)
             return LAST_RESORT
 
@@ -153,6 +159,9 @@ class AnsweringHandler(Limits, ConnectionHandler):
             sent = self.connection.send(octets) if octets else 0
         except BlockingIOError:
             sent = 0
+        except OSError:
+            self._outgoing = Held(response, octets)  # none of which was sent: that is logged
+            raise
         if sent == len(octets) or sent is None:
             self._end_exchange(response, len(octets))
         else:
@@ -164,7 +173,9 @@ class AnsweringHandler(Limits, ConnectionHandler):
         persistent = persistent and not self.close_connection
         try:
             outgoing, self._persistent = frame(response, method, is_10, persistent, self.connection)
-        except (Exception, SystemExit) as error:
+        except INTERRUPTS:
+            raise
+        except BaseException as error:
             instead = self._error_response(self._exchange, error) if not is_error else LAST_RESORT
             if self._reception is not None:
                 self._end_stream(self._reception)
@@ -187,13 +198,15 @@ class AnsweringHandler(Limits, ConnectionHandler):
         pace.pause(self._clock())
         try:
             self.wants_write = not outgoing.send_some(self.connection)
-        except OSError:
+        except (OSError, *INTERRUPTS):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             level, trace = (logging.DEBUG, None) if isinstance(error, ProtocolError) else (logging.ERROR, error)
             log.log(level, "%s while sending the answer to %r", type(error).__name__, self._exchange, exc_info=trace)
             self.close_connection = True
             return
+        if self.close_connection:  # what makes the pieces has said so
+            self._persistent = self.close_connection = False
         if self.wants_write:
             self.deadline = pace.wait(self._clock(), self.connection, outgoing.size)
         else:

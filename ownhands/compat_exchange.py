@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .compat_output import Output
-from .connection import wait_until_ready, wait_until_taken
+from .connection import Interrupt, wait_until_ready, wait_until_taken
 from .content import ChunkedDecoder, ContentStream, Decoder, LengthDecoder, Outgoing
 from .exchange import ExchangeHandler
 from .logs import log
@@ -20,10 +20,6 @@ from .reception import Reception
 claims = threading.local()  # .exchange: whose handler object is being made on this thread
 
 
-class Interrupt(BaseException):
-    """Carries what a handler has raised to end serve_forever past whoever deals with exceptions."""
-
-
 class Written(Response):
     """An answer that the handler has written itself: octets that are sent as they are."""
 
@@ -31,6 +27,10 @@ class Written(Response):
 
     def __init__(self, octets: bytes, persistent: bool) -> None:
         self.octets, self.persistent, self.status = octets, persistent, 0
+
+
+class EndedEarly(ConnectionResetError):
+    """A content is not all there, which is the client's fault. http.server's handlers are not told."""
 
 
 class RawChunks:
@@ -228,14 +228,17 @@ class Exchanges(ExchangeHandler):
             with contextlib.suppress(OSError):  # the client has gone, or takes nothing
                 self.send_all(left or b"")
             raise
-        return self.error_page(request, 500, "") if left is None else Written(left, persistent=False)
+        if left is not None:
+            return Written(left, persistent=False)
+        is_ours = not isinstance(error, EndedEarly)
+        return self.error_page(request, 500 if is_ours else 400, "" if is_ours else str(error))
 
     def _tell(self, error: BaseException) -> None:
         """Raises Interrupt where the error is to end serve_forever."""
         if self.server.is_serial and not isinstance(error, Exception):
             raise Interrupt(error) from None
-        if isinstance(error, TimeoutError) and self.handler is not None:
-            self.handler.log_error("Request timed out: %r", error)
+        if isinstance(error, (TimeoutError, EndedEarly)) and self.handler is not None:
+            self.handler.log_error("Request timed out: %r" if isinstance(error, TimeoutError) else "%s", error)
         elif not isinstance(error, SystemExit):
             self.report()
 
@@ -309,7 +312,7 @@ class Exchanges(ExchangeHandler):
         self.moved += len(octets)
         if not octets:
             self._was_refused = True
-            raise ConnectionResetError("the content ended early")
+            raise EndedEarly("the content ended early")
         return octets  # type: ignore[no-any-return]
 
     def receive_raw(self, size: int) -> bytes:

@@ -12,8 +12,9 @@ import time
 from typing import Any
 
 from . import compat_rules as rules
-from .compat_exchange import Exchanges, Interrupt
+from .compat_exchange import Exchanges
 from .compat_output import Output
+from .connection import Interrupt
 from .engine import Engine
 from .listener import max_descriptors
 from .logs import log

@@ -21,6 +21,13 @@ LINGER_NOT = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # a s
 WAIT_SELECTOR = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
+class Interrupt(BaseException):
+    """Carries what a handler has raised to end serving past whoever deals with exceptions."""
+
+
+INTERRUPTS = (KeyboardInterrupt, Interrupt)  # what is raised for the program, and not for a request
+
+
 class ConnectionHandler(BaseRequestHandler):
     """socketserver's handler, with a life in turns: setup once, handle once a turn, finish once.
 

@@ -17,6 +17,7 @@ from .parser import LAST_CHUNK, Pair, ProtocolError, encode_chunk, parse_chunk_l
 PIECE_SIZE = 64 << 10  # octets read from a file, or decoded, at once
 SMALL_PIECE_SIZE = 1 << 10  # octets, below which one is copied rather than kept as it came
 TURN_SIZE = 256 << 10  # octets sent before other connections have their turn
+TURN_PIECES = 32  # the same in pieces, for which small ones are asked and sent
 # What sendfile says of the file, and not of the connection.
 FAULTS_OF_FILES = frozenset([errno.EBADF, errno.EIO, errno.EINVAL, errno.EOVERFLOW, getattr(errno, "ESTALE", -1)])
 MAX_EXTENSIONS_SIZE = 64 << 10  # octets of chunk extensions in one content
@@ -253,14 +254,15 @@ class Outgoing:
 
         Raises OSError where the client has gone, and whatever the source of the content raises.
         """
-        before = self.size
+        before, pieces = self.size, 0
         try:
             while self._buffer or self._next_piece():
                 piece = self._buffer[:TURN_SIZE]
                 sent = connection.send(piece)
                 self.size += len(piece) if sent is None else sent
                 self._buffer = self._buffer[len(piece) if sent is None else sent:]
-                if self.size - before >= TURN_SIZE:
+                pieces += 1
+                if pieces == TURN_PIECES or self.size - before >= TURN_SIZE:
                     return False
         except BlockingIOError:
             return False
@@ -284,7 +286,7 @@ class Outgoing:
         try:
             if self._close is not None:
                 self._close()
-        except Exception:
+        except (Exception, SystemExit):
             log.exception("closing the content of an answer has failed")
 
 

@@ -63,7 +63,8 @@ class RequestHandler(ExchangeHandler):
 
         `size` is what was sent of it, in octets, the head included.
         """
-        client = self.client_address[0].removeprefix("::ffff:") if self.client_address else "-"
+        is_known = isinstance(self.client_address, tuple)  # that of a client on a Unix socket is none
+        client = self.client_address[0].removeprefix("::ffff:") if is_known else "-"
         access_log.info(FORMATS[self.log_format](
             Answered(client, self.user, time.time(), request, response.status, size, self._refused_line)))
 

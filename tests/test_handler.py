@@ -1,5 +1,6 @@
 """The hooks of RequestHandler: what a method's answer may be, what a missing method and an error look like."""
 import unittest
+from asyncio import CancelledError
 
 from nose2.tools import params
 
@@ -217,7 +218,7 @@ class Errors(unittest.TestCase):
         self.assertEqual(first.status, second.status)
         self.assertNotIn("Transfer-Encoding", first.fields)
 
-    @params(ValueError, OSError, ConnectionResetError, BlockingIOError, SystemExit, RecursionError)
+    @params(ValueError, OSError, ConnectionResetError, BlockingIOError, SystemExit, RecursionError, CancelledError)
     def test_any_other_is_500_and_one_log_record_with_the_traceback(self, kind):
         for fails_in_head in (False, True):
             server = HTTPServer(handler=Failing, error=kind("the secret"), fails_in_head=fails_in_head)
@@ -231,16 +232,6 @@ class Errors(unittest.TestCase):
             self.assertEqual([record.levelname for record in records], ["ERROR", "ERROR"])
             self.assertIs(records[0].exc_info[0], kind)
             self.assertNotIn(b"secret", connection.sent)
-
-    def test_one_that_means_the_thread_costs_the_connection_only(self):
-        class Cancelled(BaseException):
-            pass
-
-        session = Session(Failing, error=Cancelled())
-        with self.assertLogs("ownhands", "ERROR") as logs:
-            session.send(GET)
-        self.assertIs(logs.records[0].exc_info[0], Cancelled)
-        self.assertTrue(session.is_over)
 
     def test_the_keyboard_means_the_program(self):
         with self.assertLogs("ownhands", "ERROR"), self.assertRaises(KeyboardInterrupt):

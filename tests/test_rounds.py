@@ -178,6 +178,19 @@ class HeldTest(unittest.TestCase):
             session.handler.abandon()
         self.assertIn("200 0", logs.output[0])
 
+    @params(True, False)
+    def test_an_answer_to_a_client_that_has_gone_is_logged_as_cut(self, holds):
+        with self.assertLogs("ownhands.access", "INFO") as logs:
+            session = Session(answering(b"content"))
+            session.wire.coming.append(GET)
+            session.wire.is_shut_down = True
+            if holds:
+                session.handler.take_turn_in_round()
+                session.handler.send_held()
+            else:
+                session.handler.take_turn()
+        self.assertIn("200 0", logs.output[-1])
+
     def test_other_protocols_hold_nothing(self):
         class Saying(ConnectionHandler):
             def handle(self):

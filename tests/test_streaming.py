@@ -373,6 +373,33 @@ class Iterables(unittest.TestCase):
             self.assertEqual(reply.content, b"aaabbbccc")
 
 
+class Turns(unittest.TestCase):
+    def test_small_pieces_leave_others_their_turns(self):
+        source = Source(*[b"x"] * 100)
+        session = Session(answering(source))
+        session.wire.coming.append(GET)
+        session.handler.take_turn()
+        self.assertEqual((source.asked, session.handler.wants_write), (32, True))
+        session.take()
+        self.assertEqual(session.replies()[0].content, b"x" * 100)
+
+    def test_a_handler_that_closes_while_pieces_are_sent_gets_all_of_them_out(self):
+        class Closing(RequestHandler):
+            def do_GET(self, request):
+                return Response(self.pieces())
+
+            def pieces(self):
+                for _ in range(3):
+                    self.close_connection = True
+                    yield b"x" * 1000
+
+        session = Session(Closing, room=500)
+        session.send(GET + GET)
+        session.take()
+        self.assertEqual([len(reply.content) for reply in session.replies()], [3000])
+        self.assertTrue(session.wire.is_shut_down)
+
+
 class SlowReaders(unittest.TestCase):
     def test_a_piece_is_asked_for_when_the_last_is_out(self):
         source = Source(*[b"#" * 100] * 5)
