@@ -218,6 +218,7 @@ class WSGIResponse(Response):
     is_headless = False  # whether the answer ends with its head
     is_sent = False  # whether the head cannot change any more
     was_written = False  # whether the head is out already, because of write()
+    written_size = 0  # octets that write() has sent, the head included
     was_dropped = False  # whether write() was given octets that an answer without content leaves out
     is_chunked = False
     failure: BaseException | None = None  # raised by the application when the head was out

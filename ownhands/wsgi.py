@@ -13,7 +13,7 @@ from time import time
 from typing import Any
 from wsgiref.types import WSGIApplication
 
-from .connection import wait_until_ready, wait_until_taken
+from .connection import INTERRUPTS, wait_until_ready, wait_until_taken
 from .content import ContentError, FileOutgoing, Outgoing, as_given, exactly, in_chunks
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, server_lines, without_lines
 from .gateway import (
@@ -65,7 +65,9 @@ class WSGIHandler(RequestHandler):
                 self.take_whole(request, response, content)
             else:
                 self.begin_iterable(request, response, result)
-        except (Exception, SystemExit) as error:
+        except INTERRUPTS:
+            raise
+        except BaseException as error:
             if not response.was_written:
                 if (fault := fault_of_call(self.call_application, error)) is not None:
                     raise fault from None
@@ -119,7 +121,7 @@ class WSGIHandler(RequestHandler):
     def describe_connection(self, request: Request) -> dict[str, Any]:
         host, port = self.server.server_address[:2]
         environ = server_environ(host, port, request.scheme, self.server.max_threads > 1).copy()
-        if self.client_address:
+        if isinstance(self.client_address, tuple):  # that of a client on a Unix socket is none
             # Without the prefix of an IPv4 client on a socket for both: applications look for 127.0.0.1.
             environ["REMOTE_ADDR"] = self.client_address[0].removeprefix("::ffff:")
             environ["REMOTE_PORT"] = str(self.client_address[1])
@@ -201,15 +203,16 @@ class WSGIHandler(RequestHandler):
             response.is_sent = response.was_written = True
         if length is not None:
             response.length = length - len(octets)
-        self.send_and_wait(octets_of_head + (encode_chunk(octets) if response.is_chunked else octets))
+        self.send_and_wait(response, octets_of_head + (encode_chunk(octets) if response.is_chunked else octets))
 
-    def send_and_wait(self, octets: bytes) -> None:
+    def send_and_wait(self, response: WSGIResponse, octets: bytes) -> None:
         """Sends all of it, at the client's pace, within limits. Raises ClientHasGone."""
         pace = Pace(self._clock(), 0, self.send_timeout, self.min_rate, self.rate_grace)
         left = memoryview(octets)
         while left:
             try:
                 sent = self.connection.send(left)
+                response.written_size += len(left) if sent is None else sent
                 left = left[len(left) if sent is None else sent:]
             except BlockingIOError:
                 deadline = pace.deadline(self._clock(), len(octets) - len(left))
@@ -236,7 +239,7 @@ class WSGIHandler(RequestHandler):
     def send_other(self, request: Request, response: WSGIResponse) -> None:
         """An answer in pieces, from a file, without content, or one whose head is out."""
         if response.failure is not None:
-            return self.cut_short(request, response.failure)
+            return self.cut_short(request, response, response.failure)
         octets = self.encode_head(request, response) if not response.was_written else b""
         content = response.content
         if response.is_headless:
@@ -251,14 +254,21 @@ class WSGIHandler(RequestHandler):
             first = b"" if response.was_written else next(pieces, b"")  # the next may fail, this one is here
             outgoing = Outgoing(octets + first, pieces, response.close)
             outgoing.until_close = response.length is None and not response.is_chunked
+        outgoing.size = response.written_size
         self._begin_sending(response, outgoing)
 
-    def cut_short(self, request: Request, failure: BaseException) -> None:
+    def cut_short(self, request: Request, response: WSGIResponse, failure: BaseException) -> None:
         """The application has failed with the head out: the connection ends, so that the client can tell."""
         if isinstance(failure, ClientHasGone):
             log.debug("%s has gone: %s", self.client_address, failure)
         else:
             log.error("%s while writing the answer to %r", type(failure).__name__, request, exc_info=failure)
+        if response.length is None and not response.is_chunked:
+            self._end_in_reset()  # or it would look whole
+        if self._logs_exchanges:
+            self._note_exchange(request, response, response.written_size)
+        self._exchange = None
+        request.close()
         self.close_connection = True
 
     def encode_head(self, request: Request, response: WSGIResponse) -> bytes:

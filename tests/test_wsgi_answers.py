@@ -11,6 +11,7 @@ from ownhands.testing import MockClient, MockConnection, Reply, in_pieces, parse
 from ownhands.wsgi import WSGIHandler
 
 from .applications import TEXT, answering, head, hello, make, send, server_for, without_log
+from .turns import Session
 
 
 class AnswerTest(unittest.TestCase):
@@ -323,6 +324,21 @@ class WriteTest(unittest.TestCase):
 
     def test_to_a_client_that_has_gone_is_no_error(self) -> None:
         connection = MockConnection(head(), fail_after=10)
-        with self.assertNoLogs("ownhands", "INFO"):
+        with self.assertNoLogs("ownhands", "WARNING"):
             server_for(self.writing(b"abc")).on_connect(connection)
         self.assertTrue(connection.is_closed)
+
+    @params((b"1.1", None, False), (b"1.0", None, False), (b"1.1", ValueError(), False), (b"1.0", ValueError(), True))
+    def test_is_logged_with_what_was_sent_however_it_ends(self, version: bytes, error: Any, resets: bool) -> None:
+        def application(environ: Any, start_response: Any) -> list[bytes]:
+            start_response("200 OK", [])(b"x" * 1000)
+            if error is not None:
+                raise error
+            return []
+
+        with self.assertLogs("ownhands", "INFO") as logs:
+            session = Session(type("Handler", (WSGIHandler,), {"application": application}))
+            session.send(b"GET / HTTP/%b\r\nHost: a\r\n\r\n" % version)
+        lines = [record.getMessage() for record in logs.records if record.name == "ownhands.access"]
+        self.assertEqual([f"200 {len(session.wire.sent)}"], [line.rpartition('" ')[2] for line in lines])
+        self.assertEqual(resets, session.handler.ends_in_reset)
