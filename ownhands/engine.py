@@ -161,6 +161,7 @@ class Engine(Lane):
             self._note_undone(watch)  # before it is away no more: one of both is told
         with self._lock:
             self._crew.away.discard((threading.get_ident(), watch))
+            turner = watch.turner  # that of a listener may have been closed meanwhile
             has_ended = turner is None or turner.close_connection or (self._crew.has_ended and not watch.is_listener)
             if not has_ended:
                 is_changed = watch.events != watch.wanted or turner.deadline < watch.scheduled

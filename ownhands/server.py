@@ -94,6 +94,9 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             self.server_bind()
         assert self.socket is not None
         self.socket.setblocking(False)
+        address = self.socket.getsockname()
+        if isinstance(address, tuple) and address[1] != self.server_address[1]:  # a Unix socket's is none
+            self.server_address = address[:2]
 
     def server_bind(self) -> None:
         """Makes `socket` and listens. `server_address` becomes what it was bound to."""

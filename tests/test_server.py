@@ -7,6 +7,7 @@ import select
 import socket
 import socketserver
 import sys
+import tempfile
 import threading
 import unittest
 from unittest import mock
@@ -306,6 +307,31 @@ class StageTest(ServerTest):
     def test_a_mock_is_served_on_the_calling_thread(self):
         reply = MockClient(HTTPServer(handler=Quiet))("/here")
         self.assertEqual((200, b"/here\n"), (reply.status, reply.content))
+
+
+class GivenSocketTest(ServerTest):
+    def test_its_port_is_the_servers(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = HTTPServer("127.0.0.1", handler=Quiet)
+        server.socket = listener
+        with server:
+            self.assertEqual(f"http://127.0.0.1:{listener.getsockname()[1]}/", server.url)
+
+    @unittest.skipUnless(hasattr(socket, "AF_UNIX"), "the system has none")
+    def test_a_client_of_a_unix_socket_has_no_address(self):
+        with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as client:
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(f"{folder}/server")
+            listener.listen()
+            server = HTTPServer("127.0.0.1", handler=Quiet)
+            server.socket = listener
+            client.bind(f"{folder}/client")
+            client.settimeout(PATIENCE)
+            with server, self.assertLogs("ownhands.access", "INFO") as logs:
+                client.connect(f"{folder}/server")
+                client.sendall(GET)
+                self.assertIn(b"200 OK", client.recv(65536))
+            self.assertIn("INFO:ownhands.access:- - - ", logs.output[0])
 
 
 class EndTest(unittest.TestCase):
