@@ -12,7 +12,9 @@ MAX_PART_HEAD_SIZE = 16 << 10  # octets of the fields of one part
 MAX_PARTS = 1000
 _BOUNDARY = re.compile(r'multipart/form-data\s*;(?:.*;)?\s*boundary=(?:"([^"]{1,70})"|([^\s";,]{1,70}))\s*(?:;|\Z)',
                        re.I)
-_AFTER_DELIMITER = re.compile(rb"(--)|[ \t]*\r\n")
+# RFC 2046 5.1.1: what is behind a delimiter, its padding no longer than anybody needs; and how far it may have come.
+_AFTER_DELIMITER = re.compile(rb"(--)|[ \t]{0,1000}\r\n")
+_BEGUN = re.compile(rb"-?|[ \t]{0,1000}\r?")
 _PART_HEAD = re.compile(rb"(?:[!#-'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r\n)*+\r\n")
 _DISPOSITION = re.compile(rb"(?:\A|\n)content-disposition:[ \t]*form-data[ \t]*(;[^\r\n]*)?\r\n", re.I)
 # A quoted value ends at the first quote without a backslash; where that leaves no whole list of parameters, the name
@@ -50,7 +52,7 @@ def read_parts(boundary: bytes, read: Callable[[], bytes]) -> Iterator[Part]:
     reader = _Reader(boundary, read)
     reader.skip()  # the preamble
     for _ in range(MAX_PARTS):
-        if reader.is_last_delimiter():
+        if reader.is_last:
             while read():  # the epilogue, so that the connection can go on
                 pass
             return
@@ -68,6 +70,7 @@ class _Reader:
         self._read = read
         self._buffer = b"\r\n"  # the first delimiter may stand at the very beginning
         self._in_content = True
+        self.is_last = False  # whether the delimiter that was taken ends the form
 
     def _more(self) -> None:
         octets = self._read()
@@ -76,34 +79,39 @@ class _Reader:
         self._buffer += octets
 
     def content(self) -> Iterator[bytes]:
-        """Pieces up to the next delimiter, which is taken too."""
+        """Pieces up to the next delimiter, whose line is taken too: without that the content has not come whole."""
         while self._in_content:
-            end = self._buffer.find(self._delimiter)
-            found = end >= 0
-            if not found:  # a delimiter may have begun
-                start = self._buffer.rfind(b"\r", -len(self._delimiter))
-                begun = start >= 0 and self._delimiter.startswith(self._buffer[start:])
-                end = start if begun else len(self._buffer)
-            piece = self._buffer[:end]
-            self._buffer = self._buffer[end + len(self._delimiter) if found else end:]
-            self._in_content = not found
+            end = self._find_end()
+            piece, self._buffer = self._buffer[:end], self._buffer[end:]
             if piece:
                 yield piece
-            if self._in_content:
+            if self._buffer.startswith(self._delimiter):
+                self._take_delimiter()
+            else:
                 self._more()
+
+    def _find_end(self) -> int:
+        """Where the delimiter begins, or where it may have begun, or the end of what has come."""
+        end = self._buffer.find(self._delimiter)
+        if end < 0:
+            end = self._buffer.rfind(b"\r", -len(self._delimiter))
+            if end < 0 or not self._delimiter.startswith(self._buffer[end:]):
+                end = len(self._buffer)
+        return end
+
+    def _take_delimiter(self) -> None:
+        """With the rest of its line. RFC 2046 5.1.1: no line of a content begins as it does, whatever comes then."""
+        behind = len(self._delimiter)
+        while (match := _AFTER_DELIMITER.match(self._buffer, behind)) is None:
+            if _BEGUN.fullmatch(self._buffer, behind) is None:
+                raise ProtocolError(400, "the form's boundary is malformed")
+            self._more()
+        self._buffer = self._buffer[match.end():]
+        self._in_content, self.is_last = False, bool(match[1])
 
     def skip(self) -> None:
         for _ in self.content():
             pass
-
-    def is_last_delimiter(self) -> bool:
-        """Takes the rest of the delimiter's line."""
-        while (match := _AFTER_DELIMITER.match(self._buffer)) is None:
-            if self._buffer.strip(b" \t") not in (b"", b"\r", b"-") or len(self._buffer) > MAX_PART_HEAD_SIZE:
-                raise ProtocolError(400, "the form's boundary is malformed")
-            self._more()
-        self._buffer = self._buffer[match.end():]
-        return bool(match[1])
 
     def take_head(self) -> bytes:
         while (match := _PART_HEAD.match(self._buffer, 0, MAX_PART_HEAD_SIZE)) is None:

@@ -77,6 +77,20 @@ class Reading(unittest.TestCase):
             read_all(b"B", octets)
         self.assertEqual(caught.exception.status, 400)
 
+    @params(b"x", b"-x", b" x", b"\rx", b"\n", b" " * 1001 + b"\r\n")
+    def test_a_content_in_which_the_boundary_is_found_never_ends(self, behind):
+        octets = form(part(content=b"begun\r\n--B" + behind + b"more"), part())
+        for size in (1, 2, 7, len(octets)):
+            source = iter([octets[start:start + size] for start in range(0, len(octets), size)])
+            first = next(read_parts(b"B", lambda source=source: next(source, b"")))
+            with self.assertRaises(ProtocolError, msg=size):
+                list(first)
+
+    @params(1, 2, 64, 2000)
+    def test_padding_of_a_delimiter(self, size):
+        octets = b"--B\r\n" + part() + b"\r\n--B" + b" " * 1000 + b"\r\n" + part() + b"\r\n--B--"
+        self.assertEqual(read_all(b"B", octets, size), [("f", "x", b"content")] * 2)
+
     def test_what_is_left_of_a_part_is_skipped(self):
         source = iter([form(part(b"form-data; name=a", b"x" * 100), part(b"form-data; name=b", b"2"))])
         parts = read_parts(b"B", lambda: next(source, b""))

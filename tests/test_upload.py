@@ -419,6 +419,12 @@ class Form(InFolder):
         self.assertEqual(self.send("/", body, "POST", content_type=FORM).status, status)
         self.assert_untouched()
 
+    @params("x", "")
+    def test_nothing_is_stored_of_a_file_that_is_cut_by_the_boundary(self, behind):
+        reply = self.send("/", form(("a.txt", "begun\r\n--B" + behind))[:-9], "POST", content_type=FORM)
+        self.assertEqual(reply.status, 400)
+        self.assert_untouched()
+
     @params(("/old.txt", FORM, 405), ("/", "text/plain", 415), ("/missing/", FORM, 404))
     def test_refuses(self, target, content_type, status):
         self.assertEqual(self.post(("a.txt", "1"), target=target, content_type=content_type).status, status)
