@@ -68,7 +68,8 @@ class _Reader:
     def __init__(self, boundary: bytes, read: Callable[[], bytes]) -> None:
         self._delimiter = b"\r\n--" + boundary
         self._read = read
-        self._buffer = b"\r\n"  # the first delimiter may stand at the very beginning
+        # Before a content comes the end of a line, which may be the delimiter's (RFC 2046 5.1.1), the first one's too.
+        self._buffer = b"\r\n"
         self._in_content = True
         self.is_last = False  # whether the delimiter that was taken ends the form
 
@@ -80,9 +81,11 @@ class _Reader:
 
     def content(self) -> Iterator[bytes]:
         """Pieces up to the next delimiter, whose line is taken too: without that the content has not come whole."""
+        start = len(b"\r\n")
         while self._in_content:
             end = self._find_end()
-            piece, self._buffer = self._buffer[:end], self._buffer[end:]
+            piece, self._buffer = self._buffer[start:end], self._buffer[end:]
+            start = start if not end else 0
             if piece:
                 yield piece
             if self._buffer.startswith(self._delimiter):
@@ -118,7 +121,7 @@ class _Reader:
             if len(self._buffer) >= MAX_PART_HEAD_SIZE or b"\r\n\r\n" in self._buffer:
                 raise ProtocolError(400, "the fields of a part are malformed or too long")
             self._more()
-        self._buffer = self._buffer[match.end():]
+        self._buffer = self._buffer[match.end() - len(b"\r\n"):]
         self._in_content = True
         return match[0]
 

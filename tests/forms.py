@@ -30,5 +30,6 @@ FIREFOX = (b"---------------------------9051914041544843365972754266", (
 
 TRICKY = (b"-x-", (
     b"---x-\r\nContent-Disposition: form-data; name=a; filename=a\r\n\r\n\r\n---x\r\n--\r\r\n\r\n---x-\r\n"
-    b"Content-Disposition: form-data; name=b\r\n\r\n---x-\r\n---x---\r\n"),
-    [("a", "a", b"\r\n---x\r\n--\r\r\n"), ("b", None, b"---x-")])
+    b"Content-Disposition: form-data; name=b\r\n\r\n----x-\r\n---x-\r\n"
+    b"Content-Disposition: form-data; name=c; filename=c\r\n\r\n---x---\r\n"),
+    [("a", "a", b"\r\n---x\r\n--\r\r\n"), ("b", None, b"----x-"), ("c", "c", b"")])

@@ -55,7 +55,10 @@ class Reading(unittest.TestCase):
         (form(part(content=b"")), [("f", "x", b"")]),
         (form(part(content=b"\r\n")), [("f", "x", b"\r\n")]),
         (form(part(content=b"\r\n--\r\n--b\r\r\n")), [("f", "x", b"\r\n--\r\n--b\r\r\n")]),
-        (form(part(content=b"--B")), [("f", "x", b"--B")]),  # not at the beginning of a line
+        (form(part(content=b"-\r\r\n--\r\n--")), [("f", "x", b"-\r\r\n--\r\n--")]),
+        (form(part(content=b"x--B")), [("f", "x", b"x--B")]),  # not at the beginning of a line
+        (b"--B\r\n" + part(content=b"") + b"--B--", [("f", "x", b"")]),  # RFC 2046 5.1.1: it ends with its head
+        (b"--B\r\n" + part(content=b"") + form(part()), [("f", "x", b""), ("f", "x", b"content")]),
         (b"preamble --B\r\n" + form(part()), [("f", "x", b"content")]),
         (form(part()) + b"\r\n--B\r\nepilogue", [("f", "x", b"content")]),
         (form(part(), end=b"--"), [("f", "x", b"content")]),  # without a line end
@@ -67,6 +70,7 @@ class Reading(unittest.TestCase):
 
     @params(
         b"", b"nothing", b"--B", b"--B\r\n", b"--Bx\r\n" + part() + b"\r\n--B--", form(b"\r\n"),
+        form(part(content=b"--B")), form(part(content=b"--Bx")),
         form(b"no colon\r\n\r\n"), form(b"Content-Disposition: form-data\r\n\r\n"), form(part(b"attachment; name=x")),
         form(part(b'form-data; filename="x"')), form(part(b'form-data; name="x')),
         form(b"X: y\n\r\n" + part()), form(b"X: y\0\r\n" + part()),
