@@ -10,8 +10,9 @@ from .parser import ProtocolError
 
 MAX_PART_HEAD_SIZE = 16 << 10  # octets of the fields of one part
 MAX_PARTS = 1000
-_BOUNDARY = re.compile(r'multipart/form-data\s*;(?:.*;)?\s*boundary=(?:"([^"]{1,70})"|([^\s";,]{1,70}))\s*(?:;|\Z)',
-                       re.I)
+# RFC 9110 5.6.6: one parameter of a Content-Type, or none between two semicolons.
+_TYPE_PARAMETER = re.compile(r';\s*(?:([^\s=;"]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*))\s*)?(?=;|\Z)')
+MAX_BOUNDARY_SIZE = 70  # RFC 2046 5.1.1
 # RFC 2046 5.1.1: what is behind a delimiter, its padding no longer than anybody needs; and how far it may have come.
 _AFTER_DELIMITER = re.compile(rb"(--)|[ \t]{0,1000}\r\n")
 _BEGUN = re.compile(rb"-?|[ \t]{0,1000}\r?")
@@ -39,8 +40,15 @@ class Part:
 
 def parse_boundary(content_type: str) -> bytes | None:
     """The boundary that a Content-Type declares, None where it is no multipart/form-data with one."""
-    match = _BOUNDARY.match(content_type)
-    return (match[1] or match[2]).encode("latin-1") if match else None
+    media_type = content_type.partition(";")[0]
+    end = len(media_type) if media_type.strip().lower() == "multipart/form-data" else len(content_type)
+    while (match := _TYPE_PARAMETER.match(content_type, end)) is not None:
+        name, quoted, token = match.groups("")
+        if name.lower() == "boundary":  # where it is repeated the first counts
+            boundary = re.sub(r"\\(.)", r"\1", quoted) or token
+            return boundary.encode("latin-1") if 0 < len(boundary) <= MAX_BOUNDARY_SIZE else None
+        end = match.end()
+    return None
 
 
 def read_parts(boundary: bytes, read: Callable[[], bytes]) -> Iterator[Part]:
