@@ -16,7 +16,8 @@ MAX_BOUNDARY_SIZE = 70  # RFC 2046 5.1.1
 # RFC 2046 5.1.1: what is behind a delimiter, its padding no longer than anybody needs; and how far it may have come.
 _AFTER_DELIMITER = re.compile(rb"(--)|[ \t]{0,1000}\r\n")
 _BEGUN = re.compile(rb"-?|[ \t]{0,1000}\r?")
-_PART_HEAD = re.compile(rb"(?:[!#-'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*\r\n)*+\r\n")
+_PART_HEAD = re.compile(rb"(?:[!#-'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*(?:\r\n[ \t][^\r\n\0]*)*\r\n)*+\r\n")
+_FOLD = re.compile(rb"\r\n(?=[ \t])")  # RFC 5322 2.2.3
 _DISPOSITION = re.compile(rb"(?:\A|\n)content-disposition:[ \t]*form-data[ \t]*(;[^\r\n]*)?\r\n", re.I)
 # A quoted value ends at the first quote without a backslash; where that leaves no whole list of parameters, the name
 # ends in a backslash, which browsers send as it is, and the first quote is its end.
@@ -136,7 +137,7 @@ class _Reader:
 
 def parse_part_head(head: bytes) -> tuple[str, str | None]:
     """The name and the filename of a part, from its fields; raises ProtocolError(400)."""
-    disposition = _DISPOSITION.search(head)
+    disposition = _DISPOSITION.search(_FOLD.sub(b"", head))
     parameters = _parse_parameters((disposition[1] or b"").decode("utf-8", "surrogateescape")) if disposition else None
     if parameters is None or "name" not in parameters:
         raise ProtocolError(400, "a part of the form has no name")

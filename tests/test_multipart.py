@@ -64,6 +64,8 @@ class Reading(unittest.TestCase):
         (form(part(), end=b"--"), [("f", "x", b"content")]),  # without a line end
         (b"--B \t\r\n" + part() + b"\r\n--B--", [("f", "x", b"content")]),  # padding
         (form(b"content-DISPOSITION:form-data;name=f\r\nX: y\r\n\r\n1"), [("f", None, b"1")]),
+        (form(b'X: y\r\n z\r\nContent-Disposition:\r\n form-data;\r\n\tname="f";\r\n filename="x\r\n y"\r\n\r\n 1'),
+         [("f", "x y", b" 1")]),
     )
     def test_gives(self, octets, expected):
         self.assertEqual(read_all(b"B", octets), expected)
@@ -73,6 +75,7 @@ class Reading(unittest.TestCase):
         form(part(content=b"--B")), form(part(content=b"--Bx")),
         form(b"no colon\r\n\r\n"), form(b"Content-Disposition: form-data\r\n\r\n"), form(part(b"attachment; name=x")),
         form(part(b'form-data; filename="x"')), form(part(b'form-data; name="x')),
+        form(b" X: y\r\n" + part()), form(b"X: y\n z\r\n" + part()), form(b"X: y\r\n \0\r\n" + part()),
         form(b"X: y\n\r\n" + part()), form(b"X: y\0\r\n" + part()),
         form(b"X: " + b"y" * MAX_PART_HEAD_SIZE + b"\r\n" + part()), form(*[part()] * (MAX_PARTS + 1)),
     )
