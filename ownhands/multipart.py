@@ -22,6 +22,7 @@ _DISPOSITION = re.compile(rb"(?:\A|\n)content-disposition:[ \t]*form-data[ \t]*(
 # A quoted value ends at the first quote without a backslash; where that leaves no whole list of parameters, the name
 # ends in a backslash, which browsers send as it is, and the first quote is its end.
 _PARAMETER = r';\s*([^\s=;"]+)\s*=\s*(?:"(%s)"|([^\s";]*))\s*'
+_EXTENDED = re.compile(r"utf-8'[^']*'(.*)", re.I | re.S)  # RFC 8187 3.2.1: with the language, or without
 _ESCAPED = re.compile(r'\\(["\\])|%(?:22|0[DA])', re.I)
 _GRAMMARS = tuple(re.compile(_PARAMETER % quoted) for quoted in (r'(?:[^"\\]|\\.)*+', r'[^"]*+'))
 
@@ -142,9 +143,9 @@ def parse_part_head(head: bytes) -> tuple[str, str | None]:
     if parameters is None or "name" not in parameters:
         raise ProtocolError(400, "a part of the form has no name")
     filename = parameters.get("filename")
-    extended = parameters.get("filename*", "")
-    if extended.lower().startswith("utf-8''"):  # RFC 7578 4.2 forbids it, some clients send it
-        filename = unquote(extended[7:])
+    extended = _EXTENDED.fullmatch(parameters.get("filename*", ""))
+    if extended is not None:  # RFC 7578 4.2 forbids it, some clients send it
+        filename = unquote(extended[1])
     return parameters["name"], filename
 
 

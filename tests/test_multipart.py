@@ -127,9 +127,11 @@ class Names(unittest.TestCase):
         head = b"Content-Disposition: form-data; name=f; filename=" + sent + b"\r\n\r\n"
         self.assertEqual(parse_part_head(head), ("f", expected))
 
-    def test_extended_filename_wins(self):
-        head = b"Content-Disposition: form-data; name=f; filename=x; filename*=UTF-8''%C3%BC%22.txt\r\n\r\n"
-        self.assertEqual(parse_part_head(head), ("f", '\u00fc".txt'))
+    @params((b"UTF-8''%C3%BC%22.txt", '\u00fc".txt'), (b"utf-8'en'a.txt", "a.txt"), (b"UTF-8'de-AT'%27", "'"),
+            (b"ISO-8859-1'en'%FC.txt", "x"), (b"UTF-8'a.txt", "x"))
+    def test_extended_filename_wins_where_it_is_understood(self, sent, expected):
+        head = b"Content-Disposition: form-data; name=f; filename=x; filename*=" + sent + b"\r\n\r\n"
+        self.assertEqual(parse_part_head(head), ("f", expected))
 
     @params(
         ("multipart/form-data; boundary=abc", b"abc"),
