@@ -21,7 +21,7 @@ from .folder import Names, Opened, has_hidden, list_entries, open_beneath, split
 from .framing import SMALL_SIZE
 from .messages import HTTPError, Request, Response
 from .parser import Pair
-from .representation import PACKED, describe_file, etag_of, modified_of, select, with_fields
+from .representation import PACKED, asked_ranges, describe_file, etag_of, modified_of, select, with_fields
 from .smallfiles import Key, SmallFiles
 from .upload import Terms, check_upload, is_partial, receive_form, receive_put
 
@@ -177,8 +177,8 @@ class FileHandler(AuthHandler):
     def encoded_file(self, request: Request, names: Names, content: FileSlice | bytes, status: os.stat_result,
                      media_type: str) -> Response:
         """The file in the best coding that there is of those that the client takes; raises HTTPError(406)."""
-        asked = request.fields
-        for coding in acceptable_codings(asked.get("Accept-Encoding")):
+        codings = acceptable_codings(request.fields.get("Accept-Encoding"))
+        for coding in codings:
             if coding == IDENTITY:
                 return self.whole_file(content, status, media_type, "", "", self.varying)
             # What anybody may send here must not become the content of another file.
@@ -186,9 +186,10 @@ class FileHandler(AuthHandler):
             if found is not None and found[1].st_mtime + _SIBLING_SLACK >= status.st_mtime:
                 close(content)
                 return self.whole_file(*found, media_type, coding, "", self.varying)
-            # A range of what is compressed on the fly would be of no use to anybody; it is of the file then.
+            # A range of what is compressed on the fly is of little use: it is of the file, where that is taken.
             if (coding == "gzip" and self.min_gzip_size <= status.st_size <= self.max_gzip_size
-                    and "Range" not in asked and mediatypes.is_compressible(media_type)):
+                    and mediatypes.is_compressible(media_type)
+                    and not (IDENTITY in codings and self.has_ranges(request, status))):
                 packed = gzip_cache.get(
                     (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size),
                     lambda: read_now(content))
@@ -196,6 +197,12 @@ class FileHandler(AuthHandler):
                     close(content)
                     return self.whole_file(packed, status, media_type, coding, PACKED, self.varying)
         raise HTTPError(406, "the file can be had as it is, in no coding")
+
+    def has_ranges(self, request: Request, status: os.stat_result) -> bool:
+        """Whether ranges of the file as it is are asked for; not where Range is to be ignored (RFC 9110 14.2)."""
+        now = time.time()
+        return "Range" in request.fields and asked_ranges(
+            request, etag_of(status, now), modified_of(status, now), status.st_size, self.max_ranges) is not None
 
     # ---- a folder ---------------------------------------------------------------------------------------------------
 

@@ -126,19 +126,27 @@ def select(request: Request, response: Response, max_ranges: int = MAX_RANGES) -
         if status == 304:
             return with_fields(b"", 304, fields.without(*_DESCRIBING))
         raise HTTPError(412, "the file is another one by now")
-    wanted = asked.get("Range") if request.method == "GET" else None  # RFC 9110 14.2: defined for GET only
-    if wanted is None or not range_applies(asked.get("If-Range"), etag, modified, time.time()):
-        return response
-    return select_ranges(response, wanted, max_ranges)
-
-
-def select_ranges(response: Response, wanted: str, max_ranges: int) -> Response:
-    """206 with one range or several, the response itself where Range is to be ignored; raises HTTPError(416)."""
     content: Any = response.content
     size = content.length if isinstance(content, FileSlice) else len(content)
-    ranges = parse_ranges(wanted, size, max_ranges)
-    if ranges is None:
-        return response
+    ranges = asked_ranges(request, etag, modified, size, max_ranges)
+    return response if ranges is None else select_ranges(response, ranges, size)
+
+
+def asked_ranges(request: Request, etag: str | None, modified: int | None, size: int,
+                 max_ranges: int = MAX_RANGES) -> list[Range] | None:
+    """The ranges that a request asks for, as `parse_ranges` gives them; None where Range is not there, or not to count.
+
+    `etag`, `modified` and `size` are those of what they would be of.
+    """
+    wanted = request.fields.get("Range") if request.method == "GET" else None  # RFC 9110 14.2: defined for GET only
+    if wanted is None or not range_applies(request.fields.get("If-Range"), etag, modified, time.time()):
+        return None
+    return parse_ranges(wanted, size, max_ranges)
+
+
+def select_ranges(response: Response, ranges: Sequence[Range], size: int) -> Response:
+    """206 with one range or several; raises HTTPError(416) for none."""
+    content: Any = response.content
     if not ranges:
         close(response)
         raise HTTPError(416, "there are no such octets, or too many ranges", content_range=f"bytes */{size}")

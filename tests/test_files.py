@@ -181,11 +181,40 @@ class EncodingTest(FilesTest):
         reply = self.get("/a.txt", accept_encoding="gzip", range="bytes=4-7")
         self.assertEqual((reply.status, reply.content, reply.fields.get("Content-Encoding")), (206, b"same", None))
 
-    def test_a_range_of_what_was_compressed_is_refused_by_its_tag(self):
+    @params({"range": "seconds=1-2"}, {"range": "bytes=4-2"}, {"range": "bytes=4-7", "method": "HEAD"},
+            {"range": "bytes=4-7", "if_range": '"another"'}, {"range": "bytes=4-7", "if_range": "{plain}x"},
+            {"if_none_match": "{packed}", "range": "bytes=4-7", "method": "HEAD"},
+            {"if_match": "{plain}", "range": "bytes=4-7", "method": "HEAD"},
+            {"if_match": "{packed}", "range": "bytes=4-2"},
+            {"accept_encoding": "identity;q=0, br", "range": "bytes=4-7", "method": "HEAD"})
+    def test_a_range_that_does_not_count_changes_nothing(self, fields):
         self.write("a.txt", TEXT)
-        tag = self.get("/a.txt", accept_encoding="gzip").fields["ETag"]
-        reply = self.get("/a.txt", accept_encoding="gzip", range="bytes=4-7", if_range=tag)
-        self.assertEqual((reply.status, reply.content), (200, TEXT))
+        tags = {"plain": self.get("/a.txt").fields["ETag"],
+                "packed": self.get("/a.txt", accept_encoding="gzip").fields["ETag"]}
+        fields = {"accept_encoding": "gzip"} | {name: value.format(**tags) for name, value in fields.items()}
+        without = {name: value for name, value in fields.items() if name not in ("range", "if_range")}
+        found, expected = self.get("/a.txt", **fields), self.get("/a.txt", **without)
+        self.assertEqual((found.status, found.content, found.fields.without("date").pairs),
+                         (expected.status, expected.content, expected.fields.without("date").pairs))
+
+    @params(("{plain}", 206, None), (STAMP, 206, None), ("{packed}", 206, "gzip"))
+    def test_a_range_is_of_what_if_range_names(self, if_range, status, coding):
+        self.write("a.txt", TEXT)
+        whole = {"plain": self.get("/a.txt"), "packed": self.get("/a.txt", accept_encoding="gzip")}
+        if_range = if_range.format(**{name: reply.fields["ETag"] for name, reply in whole.items()})
+        reply = self.get("/a.txt", accept_encoding="gzip", range="bytes=4-7", if_range=if_range)
+        self.assertEqual((reply.status, reply.fields.get("Content-Encoding")), (status, coding))
+        self.assertEqual(reply.content, whole["packed" if coding else "plain"].content[4:8])
+
+    def test_a_range_is_of_what_is_compressed_where_the_file_itself_is_not_taken(self):
+        self.write("a.txt", TEXT)
+        reply = self.get("/a.txt", accept_encoding="gzip, identity;q=0", range="bytes=0-1")
+        self.assertEqual((reply.status, reply.content, reply.fields["Content-Encoding"]), (206, b"\x1f\x8b", "gzip"))
+
+    def test_a_range_that_the_file_has_not(self):
+        self.write("a.txt", TEXT)
+        reply = self.get("/a.txt", accept_encoding="gzip", range=f"bytes={len(TEXT)}-")
+        self.assertEqual((reply.status, reply.fields["Content-Range"]), (416, f"bytes */{len(TEXT)}"))
 
     @params(("br, gzip", "br"), ("gzip", "gzip"), ("br;q=0.5, gzip", "gzip"), ("identity", None), (None, None),
             ("br;q=0, gzip;q=0", None), ("*", "br"))
