@@ -21,7 +21,16 @@ from .folder import Names, Opened, has_hidden, list_entries, open_beneath, split
 from .framing import SMALL_SIZE
 from .messages import HTTPError, Request, Response
 from .parser import Pair
-from .representation import PACKED, asked_ranges, describe_file, etag_of, modified_of, select, with_fields
+from .representation import (
+    PACKED,
+    asked_ranges,
+    describe_file,
+    etag_of,
+    heed_conditions,
+    modified_of,
+    select,
+    with_fields,
+)
 from .smallfiles import Key, SmallFiles
 from .upload import Terms, check_upload, is_partial, receive_form, receive_put
 
@@ -220,7 +229,8 @@ class FileHandler(AuthHandler):
                 return self.answer_file(request, index, *found)
         if not self.listing:
             raise HTTPError(403, "this folder is not listed")
-        return self.answer_zip(names) if wants_zip else self.answer_listing(request, names, folder)
+        return heed_conditions(
+            request, self.answer_zip(names) if wants_zip else self.answer_listing(request, names, folder))
 
     def answer_listing(self, request: Request, names: Names, folder: int) -> Response:
         """What is in a folder, as a page or as JSON."""

@@ -116,20 +116,35 @@ def select(request: Request, response: Response, max_ranges: int = MAX_RANGES) -
 
     That is 304 or 206; raises HTTPError(412 or 416). What is not sent of the content is closed.
     """
-    asked, fields = request.fields, response.fields
     if response.status != 200 or request.method not in ("GET", "HEAD"):
         return response
-    etag, modified = fields.get("ETag"), parse_date(fields.get("Last-Modified", ""))
-    status = evaluate(request.method, asked, etag or "", modified)
-    if status is not None:
-        close(response)
-        if status == 304:
-            return with_fields(b"", 304, fields.without(*_DESCRIBING))
-        raise HTTPError(412, "the file is another one by now")
+    response = heed_conditions(request, response)
+    if response.status != 200 or "Range" not in request.fields:
+        return response
     content: Any = response.content
     size = content.length if isinstance(content, FileSlice) else len(content)
-    ranges = asked_ranges(request, etag, modified, size, max_ranges)
+    ranges = asked_ranges(request, *validators_of(response), size, max_ranges)
     return response if ranges is None else select_ranges(response, ranges, size)
+
+
+def heed_conditions(request: Request, response: Response) -> Response:
+    """The response to a GET or HEAD, or 304; raises HTTPError(412). Where it has no tag, there is one that none names.
+
+    RFC 9110 13.2.1: for what would be a success only.
+    """
+    etag, modified = validators_of(response)
+    status = evaluate(request.method, request.fields, etag or "", modified)
+    if status is None:
+        return response
+    close(response)
+    if status == 304:
+        return with_fields(b"", 304, response.fields.without(*_DESCRIBING))
+    raise HTTPError(412, "the file is another one by now" if etag else "this has no tag")
+
+
+def validators_of(response: Response) -> tuple[str | None, int | None]:
+    """The entity tag, and the time of the last modification."""
+    return response.fields.get("ETag"), parse_date(response.fields.get("Last-Modified", ""))
 
 
 def asked_ranges(request: Request, etag: str | None, modified: int | None, size: int,

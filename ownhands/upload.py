@@ -76,10 +76,7 @@ def check_upload(request: Request, folder: Path, name: str, terms: Terms) -> tup
     if request.method == "POST":
         if name:
             raise HTTPError(405, "a form is sent to a folder", allow="GET, HEAD, OPTIONS, PUT")
-        boundary = parse_boundary(request.fields.get("Content-Type", ""))
-        if boundary is None:
-            raise HTTPError(415, "this takes a form sent as multipart/form-data", accept="multipart/form-data")
-        wanted = UNLIMITED, functools.partial(open_form, folder, boundary, max_size)
+        wanted = UNLIMITED, functools.partial(open_form, folder, check_form(request), max_size)
         length *= 2  # the form, and the files in it
     else:
         check_put(request, folder, name, terms)
@@ -89,6 +86,16 @@ def check_upload(request: Request, folder: Path, name: str, terms: Terms) -> tup
     if length > shutil.disk_usage(folder).free:
         raise HTTPError(507, "there is not enough space")
     return wanted
+
+
+def check_form(request: Request) -> bytes:
+    """The boundary of a form that may be sent to a folder. Raises HTTPError: 412 and 415."""
+    boundary = parse_boundary(request.fields.get("Content-Type", ""))
+    if boundary is None:
+        raise HTTPError(415, "this takes a form sent as multipart/form-data", accept="multipart/form-data")
+    if evaluate(request.method, request.fields, "", None) is not None:  # RFC 9110 13.1: it exists, and has no tag
+        raise HTTPError(412, "a folder has no tag, and exists")
+    return boundary
 
 
 def check_put(request: Request, folder: Path, name: str, terms: Terms) -> None:
@@ -323,9 +330,7 @@ def receive_form(request: Request, folder: Path, terms: Terms) -> Response:
 
     201 with a line for each, or 303 back to the folder for a browser; the status of the first refusal, if there is one.
     """
-    boundary = parse_boundary(request.fields.get("Content-Type", ""))
-    if boundary is None:
-        raise HTTPError(415, "this takes a form sent as multipart/form-data")
+    boundary = check_form(request)
     with request.stream as form:  # closed here, for a second copy of all should be there no longer than it must
         return _store_parts(request, read_parts(boundary, functools.partial(form.read, PIECE_SIZE)), folder, terms)
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import zipfile
+from itertools import product
 from unittest import mock, skipIf
 
 from nose2.tools import params
@@ -335,6 +336,24 @@ class FolderAnswerTest(FilesTest):
         self.assertEqual(archive.read("sub/a.txt"), b"hello")
         self.assertEqual((reply.fields["Content-Type"], reply.fields["Content-Disposition"]),
                          ("application/zip", 'attachment; filename="sub.zip"'))
+
+    @params(*product(("/sub/", "/sub/?zip"), ("GET", "HEAD"), (
+        ({"if_match": '"x"'}, 412), ({"if_match": "*"}, 200), ({"if_none_match": "*"}, 304),
+        ({"if_none_match": '"x"'}, 200), ({"if_modified_since": STAMP}, 200), ({"if_unmodified_since": STAMP}, 200))))
+    def test_has_no_tag_and_no_date(self, target, method, case):
+        fields, status = case
+        self.write("sub/a.txt")
+        whole, reply = self.get(target, method=method), self.get(target, method=method, **fields)
+        self.assertEqual((reply.status, status == 200 or b"a.txt" not in reply.content), (status, True))
+        if status == 304:
+            self.assertEqual([reply.fields.get(name) for name in ("Vary", "Cache-Control", "Content-Type")],
+                             [whole.fields.get("Vary"), whole.fields["Cache-Control"], None])
+
+    @params("/sub", "/sub/?zip", "/nothing")
+    def test_conditions_of_what_is_no_success_are_ignored(self, target):
+        (self.root / "sub").mkdir()
+        client = self.client(listing=False)
+        self.assertEqual(client(target, if_match='"x"').status, client(target).status)
 
     @params("/", "/sub", "/sub/?zip", "/sub/", "/a.txt")
     def test_is_closed_behind_every_answer(self, target):

@@ -355,6 +355,9 @@ class BeforeTheContent(InFolder):
     def test_credentials(self, fields):
         self.assertEqual(self.refused(knobs={"auth": "user:password"}, **fields), 401)
 
+    def test_a_form_whose_condition_does_not_hold(self):
+        self.assertEqual(self.refused("POST", "/", content_type=FORM, if_none_match="*"), 412)
+
     @params(("PUT", "/old.txt", 409), ("PUT", "/sub", 409), ("POST", "/", 415), ("PUT", "/missing/x", 404))
     def test_what_would_not_be_stored(self, method, target, status):
         self.assertEqual(self.refused(method, target), status)
@@ -418,6 +421,12 @@ class Form(InFolder):
     def test_forms_with_nothing_in_them(self, body, status):
         self.assertEqual(self.send("/", body, "POST", content_type=FORM).status, status)
         self.assert_untouched()
+
+    @params(({"if_match": '"x"'}, 412), ({"if_none_match": "*"}, 412), ({"if_match": "*"}, 201),
+            ({"if_none_match": '"x"'}, 201), ({"if_match": '"x"', "content_type": "text/plain"}, 415))
+    def test_conditions(self, fields, status):
+        self.assertEqual(self.post(("a.txt", "1"), **fields).status, status)
+        self.assertEqual("a.txt" in self.files(), status == 201)
 
     @params("x", "")
     def test_nothing_is_stored_of_a_file_that_is_cut_by_the_boundary(self, behind):
