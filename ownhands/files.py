@@ -32,6 +32,7 @@ from .representation import (
     with_fields,
 )
 from .smallfiles import Key, SmallFiles
+from .targets import quote_origin_form
 from .upload import Terms, check_upload, is_partial, receive_form, receive_put
 
 _IS_MISSING = frozenset([errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ])
@@ -219,7 +220,8 @@ class FileHandler(AuthHandler):
         """A folder that is open: its own page, a zip, or what is in it."""
         query = request.split_target()[2]
         if not path.endswith("/"):  # relative links in it would miss
-            location = "/" + "".join([quote(name) + "/" for name in names]) + ("?" + query if query else "")
+            location = "/" + "".join([quote(name) + "/" for name in names])
+            location += "?" + quote_origin_form(query) if query else ""
             return with_fields(b"", 301, Fields([("Location", location), *self.common]))
         wants_zip = self.listing and bool(query) and "zip" in request.query
         if self.index and not wants_zip:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from math import isfinite
 from typing import Any, BinaryIO
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, unquote
 
 from .content import Decoder
 from .fields import NO_FIELDS, FieldArgument, Fields, Values
 from .parser import REASONS, ProtocolError, RequestHead, check_field
-from .targets import split_absolute_form
+from .targets import quote_reference, split_absolute_form
 
 Content = str | bytes | bytearray | memoryview | Iterable[bytes] | BinaryIO
 MAX_FORM_FIELDS = 1000  # in a query or a form; more is an attack on the hash table
@@ -270,9 +270,7 @@ class Response:
             raise ValueError(f"a redirect has a status from 300 to 399, not {status!r}")
         if not isinstance(location, str):
             raise TypeError(f"a redirect leads to a URL, a str, not {type(location).__name__}")
-        if not location.isascii() or " " in location:
-            location = "".join(each if each.isascii() and each != " " else quote(each) for each in location)
-        return cls(b"", status, location=location, **fields)
+        return cls(b"", status, location=quote_reference(location), **fields)
 
     @staticmethod
     def file(path: Any, /, *, download: bool | str = False, **fields: FieldArgument) -> "Response":

@@ -1,10 +1,16 @@
-"""Request targets, in each of the forms they may have (RFC 9112 3.2), and the authorities within them.
+"""Request targets, in each of the forms they may have (RFC 9112 3.2), the authorities in them, and what a URI may hold.
 
 Pure functions. Refuses to know of any other part of a message.
 """
+import re
 from socket import AF_INET6, inet_pton
+from urllib.parse import quote
 
 from .grammar import ABSOLUTE_FORM, AUTHORITY, ORIGIN_FORM
+
+# RFC 3986 2: what no URI holds as it is. Not the controls, which no field can hold either: they are to be refused.
+_NOT_IN_URI = re.compile(r"%(?![0-9A-Fa-f]{2})|[^\x00-\x08\n-\x1f\x7f!#$%&-;=?-Z\[\]_a-z~]")
+_BRACKETS = str.maketrans({"[": "%5B", "]": "%5D"})
 
 
 def is_target(method: bytes, target: bytes) -> bool:
@@ -39,3 +45,13 @@ def split_absolute_form(target: str) -> tuple[str, str] | None:
         return None
     authority, path, query = (group or b"" for group in match.groups())
     return authority.decode("ascii"), (path or b"/").decode("ascii") + query.decode("ascii")
+
+
+def quote_reference(text: str) -> str:
+    """The text as a URI-reference, as Location has it (RFC 9110 10.2.2); what is one already stays as it is."""
+    return _NOT_IN_URI.sub(lambda match: quote(match[0]), text)
+
+
+def quote_origin_form(text: str) -> str:
+    """A path or a query as a URI has it: what clients send is often more than that (RFC 3986 3.3, 3.4)."""
+    return quote_reference(text).translate(_BRACKETS)

@@ -23,6 +23,7 @@ from .messages import HTTPError, Request, Response
 from .multipart import Part, parse_boundary, read_parts
 from .parser import REASONS
 from .representation import PACKED, etag_of, modified_of
+from .targets import quote_origin_form
 
 PIECE_SIZE = 64 << 10  # octets read at once
 FORM_SLACK = 1 << 20  # octets in which a part that is too large may end, and the form be read to its end all the same
@@ -309,7 +310,7 @@ def refusal(error: OSError) -> Exception:
 
 def own_path(request: Request) -> str:
     """The path that was addressed, for Location: two slashes at its beginning would lead to another host."""
-    return "/" + request.split_target()[1].lstrip("/")
+    return "/" + quote_origin_form(request.split_target()[1].lstrip("/"))
 
 
 def receive_put(request: Request, folder: Path, name: str, terms: Terms) -> Response:

@@ -258,7 +258,8 @@ class EncodingTest(FilesTest):
 
 class FolderAnswerTest(FilesTest):
     @params(("/sub", "/sub/"), ("/sub?sort=size", "/sub/?sort=size"), ("//sub", "/sub/"), ("//example.org/", None),
-            ("//sub%2fexample.org", None), ("/a%20b%ff", "/a%20b%FF/"), ("/sub//sub", "/sub/sub/"))
+            ("//sub%2fexample.org", None), ("/a%20b%ff", "/a%20b%FF/"), ("/sub//sub", "/sub/sub/"),
+            ("/sub?q={a|b}^`[]\\%zz%7B%", "/sub/?q=%7Ba%7Cb%7D%5E%60%5B%5D%5C%25zz%7B%25"))
     def test_without_its_slash_leads_to_itself(self, target, location):
         (self.root / "sub" / "sub").mkdir(parents=True)
         os.mkdir(os.fsencode(self.root) + b"/a b\xff")

@@ -315,7 +315,10 @@ class Responses(unittest.TestCase):
         self.assertEqual((made.status, made.fields["Location"], made.content), (status, "/a", b""))
 
     @params(("/a?b=%20c#d", "/a?b=%20c#d"), ("/\u65e5?\u00e4", "/%E6%97%A5?%C3%A4"),
-            ("/a b", "/a%20b"))
+            ("/a b", "/a%20b"),
+            ('/"<>\\^`{|}\t', "/%22%3C%3E%5C%5E%60%7B%7C%7D%09"), ("/%zz%4%%41%", "/%25zz%254%25%41%25"),
+            ("//u@[::1]:80/-._~!$&'()*+,;=:@?a[]=/?#?", "//u@[::1]:80/-._~!$&'()*+,;=:@?a[]=/?#?"),
+            ("http://\u00e9.example/", "http://%C3%A9.example/"), ("", ""))
     def test_redirects_to_other_than_ascii(self, location, sent):
         self.assertEqual(Response.redirect(location).fields["Location"], sent)
 
@@ -333,9 +336,10 @@ class Responses(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "HTTPError takes a status from 400 to 599"):
             HTTPError(status)
 
-    def test_an_injected_redirect(self):
+    @params("/a\r\nSet-Cookie: b=c", "/\0", "/\x7f")
+    def test_an_injected_redirect(self, location):
         with self.assertRaises(ValueError):
-            Response.redirect("/a\r\nSet-Cookie: b=c")
+            Response.redirect(location)
 
     @params("a", b"a", Response(b"a"))
     def test_answers(self, answer):

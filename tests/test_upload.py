@@ -66,6 +66,11 @@ class Put(InFolder):
         self.assertEqual((reply.status, reply.fields["Location"]), (201, target))
         self.assertEqual(MockClient(self.server())(target).content, b"new")
 
+    def test_says_where_as_a_uri_does(self):
+        reply = self.send("/a[1]{|}^`%5B!$&'()*+,;=:@")
+        self.assertEqual((reply.status, reply.fields["Location"]), (201, "/a%5B1%5D%7B%7C%7D%5E%60%5B!$&'()*+,;=:@"))
+        self.assertIn("a[1]{|}^`[!$&'()*+,;=:@", self.files())
+
     def test_name_that_is_no_utf_8(self):
         self.assertEqual(self.send("/%FF.txt").status, 201)
         self.assertIn(b"\xff.txt", os.listdir(os.fsencode(self.folder)))
