@@ -82,7 +82,7 @@ class FileHandler(AuthHandler):
         return response
 
     def do_OPTIONS(self, request: Request) -> Response:
-        fields: dict[str, FieldArgument] = {"allow": ", ".join(self.allowed_methods())}
+        fields: dict[str, FieldArgument] = {"allow": ", ".join(self._allowed_for(request))}
         if self.cors:  # only reading is for everybody
             fields |= {"access_control_allow_methods": "GET, HEAD", "access_control_allow_headers": "*, Authorization",
                        "access_control_allow_origin": dict(self.common)["Access-Control-Allow-Origin"],
@@ -290,6 +290,14 @@ class UploadHandler(FileHandler):
 
     def do_POST(self, request: Request) -> Response:
         return receive_form(request, self.place_of(request)[0], self.terms())
+
+    def _allowed_for(self, request: Request | None) -> list[str]:
+        """A form is sent to a folder, a file to a name of its own."""
+        allowed = super()._allowed_for(request)
+        if request is None or request.target == "*":
+            return allowed
+        other = "PUT" if request.split_target()[1].endswith("/") else "POST"
+        return [method for method in allowed if method != other]
 
     def terms(self) -> Terms:
         return Terms(self.overwrite, self.hidden, self.max_upload)

@@ -8,6 +8,7 @@ from typing import Any
 from .accesslog import FORMATS, Answered
 from .answering import access_log
 from .exchange import ExchangeHandler
+from .fields import Fields
 from .messages import HTTPError, Request, Response, response_to
 from .parser import REASONS, ProtocolError
 
@@ -51,11 +52,14 @@ class RequestHandler(ExchangeHandler):
         Where no thread is free it is called on the one that serves, for 408 and 503: it should not wait for anything.
 
         `error` is an HTTPError, a ProtocolError, or whatever a handler has raised, which is logged already. The default
-        is a line of text, with the detail of the first two and nothing of the last. A str is sent with the status and
-        the fields of the first two, else with 500.
+        is a line of text, with the detail of the first two and nothing of the last, and Allow with 405. A str is sent
+        with the status and the fields of the first two, else with 500.
         """
         if isinstance(error, (HTTPError, ProtocolError)):
-            return response_to(error, _error_text(error.status, error.detail))
+            response = response_to(error, _error_text(error.status, error.detail))
+            if error.status == 405 and "Allow" not in response.fields:  # RFC 9110 15.5.6
+                response.fields = Fields((*response.fields.pairs, ("Allow", ", ".join(self._allowed_for(request)))))
+            return response
         return Response(_error_text(500, ""), 500)
 
     def log_exchange(self, request: Request | None, response: Response, size: int) -> None:
@@ -76,6 +80,10 @@ class RequestHandler(ExchangeHandler):
             found.add("HEAD")
         return sorted(found | {"OPTIONS"}) if found else []
 
+    def _allowed_for(self, request: Request | None) -> list[str]:
+        """The methods for what is addressed, for Allow: by default all that there are."""
+        return self.allowed_methods()
+
     def _other_method(self, request: Request) -> Any:
         """What answers a method that has no `do_` of its own."""
         allowed = self.allowed_methods()
@@ -86,9 +94,10 @@ class RequestHandler(ExchangeHandler):
         if request.method == "HEAD" and "HEAD" in allowed:
             return self.do_GET  # type: ignore[attr-defined]
         if request.method == "OPTIONS":
-            return lambda _: Response(b"", 204, allow=", ".join(allowed))
+            return lambda _: Response(b"", 204, allow=", ".join(self._allowed_for(request)))
         if request.method in KNOWN_METHODS:
-            raise HTTPError(405, f"{request.method} is not for this resource", allow=", ".join(allowed))
+            allow = ", ".join(self._allowed_for(request))
+            raise HTTPError(405, f"{request.method} is not for this resource", allow=allow)
         raise HTTPError(501, "the method is not known here")
 
 

@@ -76,7 +76,7 @@ def check_upload(request: Request, folder: Path, name: str, terms: Terms) -> tup
     max_size = UNLIMITED if terms.max_size is None else terms.max_size
     if request.method == "POST":
         if name:
-            raise HTTPError(405, "a form is sent to a folder", allow="GET, HEAD, OPTIONS, PUT")
+            raise HTTPError(405, "a form is sent to a folder")
         wanted = UNLIMITED, functools.partial(open_form, folder, check_form(request), max_size)
         length *= 2  # the form, and the files in it
     else:

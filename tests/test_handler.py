@@ -237,6 +237,15 @@ class Errors(unittest.TestCase):
         with self.assertLogs("ownhands", "ERROR"), self.assertRaises(KeyboardInterrupt):
             Session(Failing, error=KeyboardInterrupt()).send(GET)
 
+    @params(({}, "GET, HEAD, OPTIONS"), ({"allow": "PUT"}, "PUT"), ({"allow": ""}, ""))
+    def test_405_says_what_is_allowed(self, fields, allow):
+        class Refusing(RequestHandler):
+            def do_GET(self, request):
+                raise HTTPError(405, **fields)
+
+        reply = MockClient(HTTPServer(handler=Refusing))("/")
+        self.assertEqual((reply.status, reply.fields.get_all("Allow")), (405, [allow]))
+
     def test_on_error_says_what_an_error_looks_like(self):
         class Styled(Failing):
             def on_error(self, request, error):

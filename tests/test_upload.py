@@ -185,6 +185,21 @@ class Put(InFolder):
         self.assertEqual((reply.status, reply.fields["Allow"]), (405, "GET, HEAD, OPTIONS"))
         self.assert_untouched()
 
+    @params(("/sub/", "GET, HEAD, OPTIONS, POST"), ("/", "GET, HEAD, OPTIONS, POST"),
+            ("/old.txt", "GET, HEAD, OPTIONS, PUT"), ("/new.txt?a/", "GET, HEAD, OPTIONS, PUT"),
+            ("*", "GET, HEAD, OPTIONS, POST, PUT"))
+    def test_what_is_allowed_there(self, target, allow):
+        methods = ["OPTIONS"] if target == "*" else ["OPTIONS", "DELETE"] + ["POST"] * ("PUT" in allow)
+        self.assertEqual([self.send(target, b"", method).fields["Allow"] for method in methods], [allow] * len(methods))
+
+    def test_what_a_subclass_allows_besides(self):
+        class Removing(UploadHandler):
+            def do_DELETE(self, request):
+                pass
+
+        reply = self.send("/old.txt", b"", "POST", {"handler": Removing})
+        self.assertEqual((reply.status, reply.fields["Allow"]), (405, "DELETE, GET, HEAD, OPTIONS, PUT"))
+
     @params("old.txt", "sub", "missing")
     @unittest.skipUnless(hasattr(os, "symlink"), "there are no links")
     def test_does_not_write_through_a_link(self, target):
