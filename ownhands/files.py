@@ -147,7 +147,9 @@ class FileHandler(AuthHandler):
 
     def answer_missing(self, request: Request, names: Names, error: OSError) -> Response:
         """What cannot be opened: an error, or the application's page in its place. Raises HTTPError."""
-        if self.spa and self.index and error.errno in _IS_MISSING and is_page(request, names):
+        if self.spa and self.index and error.errno in _IS_MISSING:
+            if not is_page(request, names):
+                raise missing(vary="Accept") from error  # RFC 9110 12.5.5: others get the page
             index = (os.fsencode(self.index),)
             found = self.open_file(index)
             if found is not None:
@@ -349,8 +351,8 @@ def is_page(request: Request, names: Names) -> bool:
             or "text/html" in request.fields.get("Accept", ""))
 
 
-def missing() -> HTTPError:
-    return HTTPError(404, "there is nothing here")
+def missing(**fields: FieldArgument) -> HTTPError:
+    return HTTPError(404, "there is nothing here", **fields)
 
 
 def refusal(error: OSError) -> Exception:

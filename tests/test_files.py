@@ -380,6 +380,14 @@ class ApplicationTest(FilesTest):
     def test_is_not_there(self):
         self.assertEqual(self.client(spa=True)("/users").status, 404)
 
+    @params(("/missing.js", "Accept"), ("/.env", None), ("/a.txt/", None))
+    def test_what_there_is_for_other_clients_depends_on_what_is_accepted(self, target, vary):
+        self.write("index.html", b"app")
+        self.write("a.txt")
+        reply = self.client(spa=True)(target, accept="*/*")
+        self.assertEqual((reply.status, reply.fields.get("Vary")), (404, vary))
+        self.assertEqual(self.get("/missing.js").fields.get("Vary"), None)
+
     def test_an_applications_page_for_a_path_depends_on_what_is_accepted(self):
         self.write("index.html", TEXT)
         self.assertEqual(self.client(spa=True)("/a.js", accept="text/html").fields["Vary"], "Accept, Accept-Encoding")
