@@ -18,6 +18,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from .codings import IDENTITY
 from .conditions import evaluate
 from .messages import HTTPError, Request, Response
 from .multipart import Part, parse_boundary, read_parts
@@ -89,8 +90,16 @@ def check_upload(request: Request, folder: Path, name: str, terms: Terms) -> tup
     return wanted
 
 
+def check_coding(request: Request) -> None:
+    """Raises HTTPError(415) for what comes compressed: it would be stored so, and be something else."""
+    codings = [coding.strip(" \t").lower() for coding in request.fields.get("Content-Encoding", "").split(",")]
+    if any(coding not in ("", IDENTITY) for coding in codings):
+        raise HTTPError(415, "this takes files as they are", accept_encoding=IDENTITY)  # RFC 9110 15.5.16, 12.5.3
+
+
 def check_form(request: Request) -> bytes:
     """The boundary of a form that may be sent to a folder. Raises HTTPError: 412 and 415."""
+    check_coding(request)
     boundary = parse_boundary(request.fields.get("Content-Type", ""))
     if boundary is None:
         raise HTTPError(415, "this takes a form sent as multipart/form-data", accept="multipart/form-data")
@@ -105,8 +114,9 @@ def check_put(request: Request, folder: Path, name: str, terms: Terms) -> None:
         raise HTTPError(409, "this is a folder; give the file a name")
     if clean_name(name, terms.hidden) != name:
         raise HTTPError(400, "a file cannot have this name here")
-    if "Content-Range" in request.fields or "Content-Encoding" in request.fields:
-        raise HTTPError(400, "this takes whole files, as they are")  # RFC 9110 14.5
+    check_coding(request)
+    if "Content-Range" in request.fields:
+        raise HTTPError(400, "this takes whole files")  # RFC 9110 14.5
     check_conditions(request, folder / name)
     if os.path.lexists(folder / name) and not terms.overwrite:
         raise HTTPError(409, "it exists already")

@@ -116,7 +116,7 @@ class Put(InFolder):
         ("/sub/..%5cnew.txt", 404, {}),
         ("/.hidden", 404, {}), ("/a%00b", 404, {}), ("/a%0Ab", 400, {}), ("/a%7F", 400, {}), ("/%20a", 400, {}),
         ("/%E2%80%AEtxt.exe", 400, {}), ("/" + "x" * 256, 400, {}), ("/.upload-0123456789abcdef.part", 404, {}),
-        ("/new.txt", 400, {"content_range": "bytes 0-2/9"}), ("/new.txt", 400, {"content_encoding": "gzip"}),
+        ("/new.txt", 400, {"content_range": "bytes 0-2/9"}), ("/new.txt", 415, {"content_encoding": "gzip"}),
         ("/old.txt", 412, {"if_none_match": "*"}), ("/new.txt", 412, {"if_match": "*"}),
     )
     def test_refuses(self, target, status, fields):
@@ -130,6 +130,14 @@ class Put(InFolder):
     @params((None, 3, 201), (3, 3, 201), (3, 4, 413))
     def test_limit(self, limit, size, status):
         self.assertEqual(self.send("/new.txt", b"x" * size, knobs={"max_upload": limit}).status, status)
+        self.assertEqual("new.txt" in self.files(), status == 201)
+
+    @params(("gzip", 415), ("identity, gzip", 415), (["identity", "br"], 415), ("x", 415), ("identity", 201),
+            ("Identity, identity", 201), ("", 201))
+    def test_codings(self, coding, status):
+        reply = self.send("/new.txt", content_encoding=coding)
+        self.assertEqual((reply.status, reply.fields.get("Accept-Encoding")),
+                         (status, "identity" if status == 415 else None))
         self.assertEqual("new.txt" in self.files(), status == 201)
 
     def test_limit_where_no_length_is_declared(self):
@@ -443,8 +451,9 @@ class Form(InFolder):
         self.assert_untouched()
 
     @params(({"if_match": '"x"'}, 412), ({"if_none_match": "*"}, 412), ({"if_match": "*"}, 201),
-            ({"if_none_match": '"x"'}, 201), ({"if_match": '"x"', "content_type": "text/plain"}, 415))
-    def test_conditions(self, fields, status):
+            ({"if_none_match": '"x"'}, 201), ({"if_match": '"x"', "content_type": "text/plain"}, 415),
+            ({"content_encoding": "gzip"}, 415), ({"content_encoding": "identity"}, 201))
+    def test_conditions_and_codings(self, fields, status):
         self.assertEqual(self.post(("a.txt", "1"), **fields).status, status)
         self.assertEqual("a.txt" in self.files(), status == 201)
 
