@@ -254,8 +254,9 @@ class FileHandler(AuthHandler):
                  ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin"),
                  *(pair for pair in self.common if pair[0] != "Cache-Control"),
                  ("Cache-Control", "no-cache"), ("Vary", "Accept, Accept-Encoding")]
+        codings = acceptable_codings(request.fields.get("Accept-Encoding"))
         if (self.compress and len(content) >= self.min_gzip_size
-                and "gzip" in acceptable_codings(request.fields.get("Accept-Encoding"))):
+                and [coding for coding in codings if coding in ("gzip", IDENTITY)][:1] == ["gzip"]):  # the best of both
             content = gzip(content, 1)
             pairs.append(("Content-Encoding", "gzip"))
         return with_fields(content, 200, Fields(pairs))

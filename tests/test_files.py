@@ -320,6 +320,13 @@ class FolderAnswerTest(FilesTest):
         reply = self.get("/", accept_encoding="gzip")
         self.assertIn(b"a.txt", gzip.decompress(reply.content))
 
+    @params(("gzip;q=0.5, identity", None), ("gzip;q=0.5, identity;q=0.6", None), ("gzip;q=0.5", "gzip"),
+            ("br, gzip", "gzip"), ("gzip, identity", "gzip"), ("br, gzip;q=0.5, identity;q=0.7", None), ("br", None),
+            ("identity;q=0, gzip;q=0.1", "gzip"), ("*", "gzip"), ("", None), (None, None))
+    def test_is_listed_in_the_coding_that_is_liked_best(self, accepted, coding):
+        self.write("a.txt")
+        self.assertEqual(self.get("/", accept_encoding=accepted).fields.get("Content-Encoding"), coding)
+
     def test_is_not_listed_if_that_is_not_wanted(self):
         self.write("sub/index.html", b"page")
         client = self.client(listing=False)
