@@ -61,15 +61,16 @@ def read_parts(boundary: bytes, read: Callable[[], bytes]) -> Iterator[Part]:
     """
     reader = _Reader(boundary, read)
     reader.skip()  # the preamble
-    for _ in range(MAX_PARTS):
-        if reader.is_last:
-            while read():  # the epilogue, so that the connection can go on
-                pass
-            return
+    count = 0
+    while not reader.is_last:
+        count += 1
+        if count > MAX_PARTS:
+            raise ProtocolError(400, "the form has too many parts")
         name, filename = parse_part_head(reader.take_head())
         yield Part(name, filename, reader.content())
         reader.skip()
-    raise ProtocolError(400, "the form has too many parts")
+    while read():  # the epilogue, so that the connection can go on
+        pass
 
 
 class _Reader:

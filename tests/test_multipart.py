@@ -84,6 +84,9 @@ class Reading(unittest.TestCase):
             read_all(b"B", octets)
         self.assertEqual(caught.exception.status, 400)
 
+    def test_as_many_parts_as_are_allowed(self):
+        self.assertEqual(len(list(read_parts(b"B", iter([form(*[part()] * MAX_PARTS), b""]).__next__))), MAX_PARTS)
+
     @params(b"x", b"-x", b" x", b"\rx", b"\n", b" " * 1001 + b"\r\n")
     def test_a_content_in_which_the_boundary_is_found_never_ends(self, behind):
         octets = form(part(content=b"begun\r\n--B" + behind + b"more"), part())

@@ -327,7 +327,7 @@ class GivenSocketTest(ServerTest):
             server.socket = listener
             client.bind(f"{folder}/client")
             client.settimeout(PATIENCE)
-            with server, self.assertLogs("ownhands.access", "INFO") as logs:
+            with self.assertLogs("ownhands.access", "INFO") as logs, server:
                 client.connect(f"{folder}/server")
                 client.sendall(GET)
                 self.assertIn(b"200 OK", client.recv(65536))
