@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .connection import INTERRUPTS, ConnectionHandler
-from .content import Decoder, Held, LengthDecoder, Outgoing
+from .content import Decoder, LengthDecoder, Outgoing
 from .fields import FieldArgument, Fields
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
 from .limits import Limits
@@ -47,8 +47,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
         self._reception: Reception | None = None  # its content, while that has not all come
         self._expects_continue = False  # whether the client waits for a 100 before it sends the content
         self._unread: Decoder | None = None  # content that is dropped as it comes
-        self._outgoing: Outgoing | Held | None = None  # the answer, while the client has not taken all of it
-        self._may_hold = False  # whether it may wait for the end of the round
+        self._outgoing: Outgoing | None = None  # the answer, while the client has not taken all of it
         self._informational = b""  # informational responses that the client has not taken
         self._persistent = True  # whether the connection goes on after the answer
         self._was_refused = False  # whether more may come that nobody reads
@@ -152,15 +151,13 @@ class AnsweringHandler(Limits, ConnectionHandler):
 
     def _send_whole(self, response: Response, octets: bytes) -> None:
         """Sends an answer that is all in memory: at once, where the client takes it so."""
-        if self._may_hold and not self._unused:
-            self._may_hold, self._outgoing = False, Held(response, octets)
-            return
         try:
             sent = self.connection.send(octets) if octets else 0
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._outgoing = Held(response, octets)  # none of which was sent: that is logged
+            self._outgoing = Outgoing(octets)  # none of which was sent: that is logged
+            self._outgoing.response = response
             raise
         if sent == len(octets) or sent is None:
             self._end_exchange(response, len(octets))

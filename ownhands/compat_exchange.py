@@ -83,11 +83,6 @@ class Exchanges(ExchangeHandler):
         if self.server.makes_opaque:
             self.make_opaque_handler()
 
-    def take_turn_in_round(self) -> bool:
-        """What a handler has written goes out before the next one runs, as in http.server: it may end the program."""
-        self.take_turn()
-        return False
-
     # ---- the handler object -----------------------------------------------------------------------------------------
 
     def make_handler(self) -> Any:

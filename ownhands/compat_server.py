@@ -77,13 +77,6 @@ class ServiceActions:
 
     take_turn = refuse_turn = expire
 
-    def take_turn_in_round(self) -> bool:
-        self.expire()
-        return False
-
-    def send_held(self) -> None:
-        """Nothing is held."""
-
     def abandon(self) -> None:
         self.close_connection = True
         self._writer.close()

@@ -70,17 +70,6 @@ class ConnectionHandler(BaseRequestHandler):
             except BaseException as error:
                 self._fail(error)
 
-    def take_turn_in_round(self) -> bool:
-        """As `take_turn`; True if what is to be sent is held back until `send_held` is called, at the end of the round.
-
-        A round is the turns of those who were ready together. The default holds nothing back.
-        """
-        self.take_turn()
-        return False
-
-    def send_held(self) -> None:
-        """Sends what `take_turn_in_round` has held back, on any thread, and does nothing else. Raises nothing."""
-
     def client_has_gone(self, error: OSError) -> None:
         """For `handle`: receiving or sending has failed, so the connection is over; that is a debug line, no error."""
         log.debug("%s has gone: %s", self.client_address, error)

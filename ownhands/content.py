@@ -213,20 +213,6 @@ class ContentError(Exception):
     """A handler's content that does not keep what its head has promised. The connection cannot go on."""
 
 
-class Held:
-    """A response that is all in memory, and none of it sent, until the end of the round."""
-
-    until_close = False
-    pace: SendPace | None = None
-    size = 0
-
-    def __init__(self, response: Any, octets: bytes) -> None:
-        self.response, self.octets = response, octets
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
 class Outgoing:
     """A response on its way out: octets the connection has not taken yet, and where more come from.
 

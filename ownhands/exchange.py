@@ -27,7 +27,7 @@ class ExchangeHandler(AnsweringHandler):
         """One turn: sends what is left to send, or receives; then answers every complete request, in order."""
         try:
             if self._outgoing is not None:
-                return self._go_on_sending(self._outgoing)  # type: ignore[arg-type]
+                return self._go_on_sending(self._outgoing)
             if self._unused:
                 return self._go_on()
             octets = self.connection.recv(self.receive_size)
@@ -42,26 +42,6 @@ class ExchangeHandler(AnsweringHandler):
             self._refuse_request(error)
         except OSError as error:
             self.client_has_gone(error)
-
-    def take_turn_in_round(self) -> bool:
-        """Holds an answer back that is all in memory: to receive from all and then to send to all is quicker."""
-        self._may_hold = True
-        self.take_turn()
-        if not self._may_hold:  # for what is held is all that may be
-            return True
-        self._may_hold = False
-        return False
-
-    def send_held(self) -> None:
-        held, self._outgoing = self._outgoing, None
-        try:
-            self._send_whole(held.response, held.octets)  # type: ignore[union-attr]
-        except OSError as error:
-            self.client_has_gone(error)
-        except BaseException as error:
-            self._fail(error)
-        if self.close_connection:
-            self.abandon()
 
     def _go_on_sending(self, outgoing: Outgoing) -> None:
         self._send_outgoing(outgoing)

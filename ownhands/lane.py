@@ -16,7 +16,7 @@ from .watch import WARY_FOR, Caution, Turner, Watch
 from .watchlist import Watchlist
 
 QUICK_TURN = 0.0003  # seconds; a longer turn makes its connection suspect, and maybe its class
-MAX_EVENTS = 64  # taken from one poll; a power of 4
+MAX_EVENTS = 256  # taken from one poll; a power of 4
 
 
 class Lane:
@@ -46,7 +46,6 @@ class Lane:
         self._list.poller.register(self._waker.fileno(), READ)
         self._turn: deque[Watch] = deque()  # the leader's turn while it runs: see _lead
         self._turn_started = 0.0
-        self._holding: deque[Watch] = deque()  # who has something to send at the end of the round
         self._arrivals: deque[Watch] = deque()  # to be watched, or watched for something else
         self._found: list[tuple[int, int]] = []  # who was ready when last asked in between, for the next look
         self._held: Watch | None = None  # the listener, while there are too many connections
@@ -64,8 +63,8 @@ class Lane:
         A turn that runs stands in `_turn`; whoever pops it, leader or monitor, decides who leads on. Each leadership
         has a deque of its own: an overtaken thread that comes back must not pop the turn of the next leader.
         """
-        poll, clock, crew = self._list.poller.poll, self.clock, self._crew
-        self._turn = deque()
+        poll, watches, clock, crew = self._list.poller.poll, self._list.watches, self.clock, self._crew
+        turn = self._turn = deque()
         now, size = clock(), 1  # who leads for one turn only must not find hundreds of others to be ready
         while True:
             overtaken = self._tend(now)  # first: who leads for one turn only must do it too
@@ -78,62 +77,27 @@ class Lane:
             if self.on_activity is not None:
                 self._notify()
             now = clock()
-            overtaken = self._run_round(events, now)
-            if overtaken is not None:
-                return overtaken
-            now = clock()
-
-    def _run_round(self, events: list[tuple[int, int]], now: float) -> Watch | None:
-        """Has those who are ready take their turns, then send; gives the watch in whose turn leadership was lost."""
-        watches, clock, turn, holding = self._list.watches, self.clock, self._turn, self._holding
-        for fd, _ in events:
-            watch = watches.get(fd)
-            if watch is None or watch.busy or (watch.is_listener and not self.has_room()):
-                self._set_aside(fd, watch)
-                continue
-            if watch.is_listener or watch.suspicion or watch.caution.turns > 0:  # it may last
-                overtaken = self._end_round()
-                if overtaken is not None or not watch.is_listener:
-                    return overtaken or self._take_away(watch)
-            self._turn_started = now
-            turn.append(watch)
-            holds = False
-            try:
-                holds = watch.turner.take_turn_in_round()
-            except BaseException as error:
-                self._fail(watch, error)
-            try:
-                turn.pop()
-            except IndexError:
-                if holds:
-                    self._take(watch.turner.send_held, watch)
-                return watch
-            before, now = now, clock()
-            if now - before > QUICK_TURN and not watch.is_listener:  # that one takes several connections a turn
-                self._note_slow(watch)
-            if holds:
-                holding.append(watch)
-            else:
+            for fd, _ in events:
+                watch = watches.get(fd)
+                if watch is None or watch.busy or (watch.is_listener and not self.has_room()):
+                    self._set_aside(fd, watch)
+                    continue
+                if (watch.suspicion or watch.caution.turns > 0) and not watch.is_listener:
+                    return self._take_away(watch)
+                self._turn_started = now
+                turn.append(watch)
+                try:
+                    watch.turner.take_turn()
+                except BaseException as error:
+                    self._fail(watch, error)
+                try:
+                    turn.pop()
+                except IndexError:
+                    return watch
+                before, now = now, clock()
+                if now - before > QUICK_TURN and not watch.is_listener:  # that one takes several connections a turn
+                    self._note_slow(watch)
                 self._settle(watch)
-        return self._end_round()
-
-    def _end_round(self) -> Watch | None:
-        """Sends what was held back; gives the watch in whose turn leadership was lost, if it was."""
-        holding, turn = self._holding, self._turn
-        self._turn_started = self.clock()
-        while holding:
-            watch = holding.popleft()
-            turn.append(watch)
-            try:
-                watch.turner.send_held()
-            except BaseException as error:
-                self._fail(watch, error)
-            try:
-                turn.pop()
-            except IndexError:
-                return watch
-            self._settle(watch)
-        return None
 
     def _note_slow(self, watch: Watch) -> None:
         watch.suspect(self._turns)
@@ -150,8 +114,6 @@ class Lane:
 
     def _tend(self, now: float) -> Watch | None:
         """What is to be done between two polls; gives the watch in whose turn leadership was lost, if it was."""
-        if self._holding and (watch := self._end_round()) is not None:  # of a round that another leader has begun
-            return watch
         while self._arrivals:
             self._admit(self._arrivals.popleft())
         turn, ready = self._turn, None

@@ -151,13 +151,6 @@ class Acceptor:
             self.close_connection = self._last_ones <= 0
         self._over = self.clock()
 
-    def take_turn_in_round(self) -> bool:
-        self.take_turn()
-        return False
-
-    def send_held(self) -> None:
-        """Nothing is held."""
-
     def refuse_turn(self) -> None:
         """No thread is free: connections wait in the engine rather than in the backlog, so that they are answered.
 

@@ -101,12 +101,6 @@ class FakePoller:
             self._ready.append((fd, event))
             self._nudge()
 
-    def ready_together(self, *fds: int) -> None:
-        """Makes one poll find all of them, that are registered by then."""
-        with self._condition:
-            self._ready.extend((fd, READ) for fd in fds)
-            self._nudge()
-
     def elapse(self) -> None:
         """Makes a poll end, as when its time is over."""
         with self._condition:
@@ -147,20 +141,12 @@ class FakeTurner:
         self.deadline = math.inf
         self.wants_write = self.is_lingering = False
         self.is_idle = True
-        self.holds = False
         self.threads: list[threading.Thread] = []
         self.steps: list[Callable[[], None]] = []
         self.turns = threading.Semaphore(0)
 
     def take_turn(self) -> None:
         self._do("turn")
-
-    def take_turn_in_round(self) -> bool:
-        self.take_turn()
-        return self.holds
-
-    def send_held(self) -> None:
-        self._do("send")
 
     def expire(self) -> None:
         self.deadline = math.inf

@@ -86,7 +86,7 @@ class PollTest(EngineTest):
         for _ in range(6):
             self.stage.turn(1000, turner)
             self.poller.settle()
-        self.assertEqual([1, 4, 16, 64, 64], self.poller.sizes[:5])
+        self.assertEqual([1, 4, 16, 64, 256, 256], self.poller.sizes[:6])
 
 
 class OvertakenTest(EngineTest):

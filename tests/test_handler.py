@@ -233,6 +233,13 @@ class Errors(unittest.TestCase):
             self.assertIs(records[0].exc_info[0], kind)
             self.assertNotIn(b"secret", connection.sent)
 
+    def test_an_answer_to_a_client_that_has_gone_is_logged_as_cut(self):
+        with self.assertLogs("ownhands.access", "INFO") as logs:
+            session = Session(Pages)
+            session.wire.is_shut_down = True
+            session.send(GET)
+        self.assertRegex(logs.output[-1], r" 200 0\Z")
+
     def test_the_keyboard_means_the_program(self):
         with self.assertLogs("ownhands", "ERROR"), self.assertRaises(KeyboardInterrupt):
             Session(Failing, error=KeyboardInterrupt()).send(GET)
