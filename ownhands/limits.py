@@ -21,7 +21,7 @@ class Limits:
     content_timeout = 10.0  # seconds without an octet of content; 408
     send_timeout = 10.0  # seconds without an octet taken by the client; the answer is aborted
     idle_timeout = 75.0  # seconds from an answer to the next request
-    linger_timeout = 2.0  # seconds in which a client that was refused can read the answer
+    linger_timeout = 2.0  # seconds in which a client can read the last answer, whatever it still sends
     min_rate = 240.0  # octets per second, of contents and of answers; 408, or aborted
     rate_grace = 5.0  # seconds before `min_rate` counts
     receive_size = 64 << 10  # octets asked for at once
