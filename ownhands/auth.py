@@ -75,11 +75,11 @@ class AuthHandler(RequestHandler):
             super()._send_outgoing(outgoing)
 
     def handle(self) -> None:
-        """A turn; while an answer waits what the client sends is dropped, and its leaving ends the connection."""
+        """A turn; while an answer waits what the client sends is dropped. Behind its end it may still read."""
         if not self.is_held or self._outgoing is None:
             return super().handle()
         try:
-            self.close_connection = not self.connection.recv(self.receive_size)
+            self.is_paused = self.wants_write = not self.connection.recv(self.receive_size)
         except BlockingIOError:
             pass
         except OSError as error:
@@ -88,7 +88,7 @@ class AuthHandler(RequestHandler):
     def expire(self) -> None:
         """It is time for the answer, or for what any handler does then."""
         if self.is_held and self._outgoing is not None:
-            self.is_held = False
+            self.is_held = self.is_paused = False
             self.take_turn()
         else:
             super().expire()

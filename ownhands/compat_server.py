@@ -62,7 +62,7 @@ class ServiceActions:
     """Calls the front server's service_actions every `interval` seconds, as a turner whose deadline passes."""
 
     close_connection = False
-    wants_write = False
+    wants_write = is_paused = False
     is_idle = True
 
     def __init__(self, room: "Room", interval: float) -> None:

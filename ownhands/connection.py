@@ -36,6 +36,7 @@ class ConnectionHandler(BaseRequestHandler):
     """
 
     server: Any  # an HTTPServer, or what has its `clock`, `is_stopping` and `handle_error`
+    is_paused = False  # whether only its deadline is waited for; set with `wants_write`, so that the engine looks
     ends_in_reset = False  # whether the end is one that no client takes for the end of a content
 
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:

@@ -165,6 +165,11 @@ class Acceptor:
         while self.server.serves_in_turns and self.has_room() and self._accept() and self.clock() < until:
             pass
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is accepted until the deadline."""
+        return self.deadline < math.inf
+
     def expire(self) -> None:
         """The pause is over."""
         self.deadline = math.inf

@@ -363,8 +363,11 @@ class HTTPServer(ThreadingMixIn, TCPServer):
     def _serve_here(self, handler: ConnectionHandler) -> None:
         connection = handler.connection
         while not handler.close_connection:
-            if hasattr(connection, "fileno") and not wait_until_ready(connection, handler.wants_write,
-                                                                      handler.deadline - self.clock()):
+            left = handler.deadline - self.clock()
+            if handler.is_paused:
+                time.sleep(max(left, 0))
+                handler.expire()
+            elif hasattr(connection, "fileno") and not wait_until_ready(connection, handler.wants_write, left):
                 handler.expire()
             else:
                 handler.take_turn()

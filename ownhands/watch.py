@@ -23,6 +23,8 @@ class Turner(Protocol):
     wants_write: bool
 
     @property
+    def is_paused(self) -> bool: ...
+    @property
     def is_idle(self) -> bool: ...
     def take_turn(self) -> None: ...
     def expire(self) -> None: ...
@@ -89,7 +91,7 @@ class Watch:
 
     @property
     def wanted(self) -> int:
-        """What it is to be registered for; nothing, for a listener that pauses until its deadline."""
-        if self.is_listener and self.turner.deadline < math.inf:
+        """What it is to be registered for; nothing, for one that pauses until its deadline."""
+        if self.turner.is_paused:
             return 0
         return WRITE if self.turner.wants_write else READ

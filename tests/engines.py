@@ -139,7 +139,7 @@ class FakeTurner:
         self.name, self.log = name, [] if log is None else log
         self.close_connection = False
         self.deadline = math.inf
-        self.wants_write = self.is_lingering = False
+        self.wants_write = self.is_lingering = self.is_paused = False
         self.is_idle = True
         self.threads: list[threading.Thread] = []
         self.steps: list[Callable[[], None]] = []
@@ -148,8 +148,13 @@ class FakeTurner:
     def take_turn(self) -> None:
         self._do("turn")
 
+    def pause(self, until: float) -> None:
+        self.is_paused = self.wants_write = True
+        self.deadline = until
+
     def expire(self) -> None:
         self.deadline = math.inf
+        self.is_paused = self.wants_write = False
         self._do("expire")
 
     def refuse_turn(self) -> None:

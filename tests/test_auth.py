@@ -1,4 +1,6 @@
 """auth.py: who is let in, and how long a wrong password waits; no thread waits with it."""
+import socket
+import time
 import unittest
 from base64 import b64encode
 
@@ -121,11 +123,21 @@ class DelayTest(unittest.TestCase):
         self.assertEqual(session.wire.sent, b"")
         self.assertEqual(statuses(parse_replies(session.wait(1))), [401])
 
-    def test_a_client_that_leaves_ends_it(self):
+    def test_a_client_that_has_ended_its_side_gets_it_in_its_time(self):
         session = self.session()
         session.send(get(WRONG), b"")
+        self.assertEqual((session.wire.sent, session.is_over, session.handler.is_paused), (b"", False, True))
+        self.assertEqual(statuses(parse_replies(session.wait(1))), [401])
         self.assertTrue(session.is_over)
-        self.assertEqual(session.wire.sent, b"")
+
+    def test_nor_does_it_come_sooner_over_a_socket(self):
+        with HTTPServer("127.0.0.1", 0, Secret, auth_delay=0.2) as server:
+            with socket.create_connection(("127.0.0.1", server.server_address[1]), 5) as client:
+                began = time.monotonic()
+                client.sendall(get(WRONG))
+                client.shutdown(socket.SHUT_WR)
+                self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 401 "))
+                self.assertGreater(time.monotonic() - began, 0.15)
 
     def test_a_client_that_takes_little_gets_it_in_pieces(self):
         session = self.session(room=10)

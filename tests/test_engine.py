@@ -375,7 +375,7 @@ class NoThreadTest(EngineTest):
 
     def test_a_listener_that_pauses_is_not_asked_again(self):
         listener = self.stage.add(1001, is_listener=True)
-        listener.steps.append(lambda: setattr(listener, "deadline", 0.5))
+        listener.steps.append(lambda: listener.pause(0.5))
         self.stage.block(1000, self.stage.add(1000))
         self.stage.overtake()
         self.poller.ready(1001)

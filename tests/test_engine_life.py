@@ -237,10 +237,11 @@ class ManyConnectionsTest(EngineTest):
 
 
 class PauseTest(EngineTest):
-    def test_a_listener_with_a_deadline_is_left_alone_until_then(self):
-        listener = self.stage.add(1000, is_listener=True)
-        listener.steps.append(lambda: setattr(listener, "deadline", 0.5))
-        self.stage.turn(1000, listener)
+    @params(True, False)
+    def test_who_pauses_is_left_alone_until_the_deadline(self, is_listener):
+        turner = self.stage.add(1000, is_listener=is_listener)
+        turner.steps.append(lambda: turner.pause(0.5))
+        self.stage.turn(1000, turner)
         self.poller.settle()
         polls = self.poller.polls
         self.assertNotIn(1000, self.poller.registered)

@@ -106,7 +106,8 @@ class Session:
         return parse_replies(self.wire.sent, *methods)
 
     def _run(self) -> None:
-        while not self.is_over and (self.wire.room if self.handler.wants_write else self.wire.coming):
+        while not self.is_over and not self.handler.is_paused and (
+                self.wire.room if self.handler.wants_write else self.wire.coming):
             self.handler.take_turn()
 
 
