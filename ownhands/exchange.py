@@ -208,7 +208,7 @@ class ExchangeHandler(AnsweringHandler):
 
     def stream_this(self, max_size: int) -> None:
         """For `on_head`: the content of this request is read from `request.stream` as it comes, `max_size` octets."""
-        if self._reception is not None:  # there is one
+        if self._reception is not None:  # else there is no content
             self._reception.max_size, self._reception.is_streamed = max_size, True
 
     def gather_this(self, max_size: int, open_file: Callable[[], BinaryIO]) -> None:
@@ -217,7 +217,7 @@ class ExchangeHandler(AnsweringHandler):
         What is too large for memory goes to the file that `open_file()` gives, which is closed once the answer is out.
         An HTTPError or OSError of that, or of writing to it, is answered.
         """
-        if self._reception is not None:  # there is one
+        if self._reception is not None:  # else there is no content
             self._reception.max_size, self._reception.is_streamed = max_size, False
             self._reception.open_file = open_file
 
