@@ -71,6 +71,7 @@ class Exchanges(ExchangeHandler):
     """
 
     max_content_size = 1 << 60  # octets; how much it takes is the handler's own matter, as in http.server
+    _serves_any_url = True  # which is the same there
 
     def setup(self) -> None:
         super().setup()

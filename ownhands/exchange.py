@@ -21,6 +21,8 @@ REQUESTS_A_TURN = 16  # at most, before other connections have their turn
 class ExchangeHandler(AnsweringHandler):
     """The turns of an HTTP/1.1 connection. Users subclass RequestHandler, which adds the hooks."""
 
+    _serves_any_url = False  # whether an https URL is served that comes over a plain connection
+
     # ---- a turn -----------------------------------------------------------------------------------------------------
 
     def handle(self) -> None:
@@ -156,7 +158,7 @@ class ExchangeHandler(AnsweringHandler):
 
     def _take_other(self, request: Request, control: Control) -> None:
         """A request with content, or for what is to be had over TLS only (RFC 9110 7.4)."""
-        if control.is_secure and request.scheme != "https":
+        if control.is_secure and request.scheme != "https" and not self._serves_any_url:
             raise ProtocolError(421, "an https URL is not served over a plain connection")
         if control.has_content:
             self._begin_content(request, control)

@@ -89,7 +89,7 @@ class RequestTest(unittest.TestCase):
         serve(doing(lambda self: seen.append(self.close_connection), protocol_version=protocol), request(line, fields))
         self.assertEqual(seen, [closes])
 
-    @params(("//a//b", "/a//b"), ("http://x/a", "http://x/a"), ("/%2F", "/%2F"))
+    @params(("//a//b", "/a//b"), ("http://x/a", "http://x/a"), ("https://x/a", "https://x/a"), ("/%2F", "/%2F"))
     def test_has_a_path(self, target, path):
         seen = []
         serve(doing(lambda self: seen.append(self.path)), request(f"GET {target} HTTP/1.1", CLOSE))

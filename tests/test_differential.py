@@ -113,7 +113,7 @@ def chunked(body: bytes) -> bytes:
 
 
 class Differential(unittest.TestCase):
-    @settings(max_examples=1200)
+    @settings(max_examples=600)
     @given(messages())
     def test_what_we_accept_means_the_same_to_h11(self, octets):
         ours = meaning_of_ours(octets)

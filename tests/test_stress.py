@@ -147,16 +147,16 @@ class StressTest(unittest.TestCase):
         self.assertLessEqual(count_descriptors(), descriptors)
 
     def test_with_threads_to_spare(self):
-        self.run_and_check(1.5, 200)
+        self.run_and_check(1.0, 200)
 
     def test_with_two_lanes(self):
-        self.run_and_check(1.0, 100, lanes=2)
+        self.run_and_check(0.6, 100, lanes=2)
 
     def test_with_hardly_any_thread(self):
-        self.run_and_check(0.8, 60, max_threads=2, max_wait=60)
+        self.run_and_check(0.6, 60, max_threads=2, max_wait=60)
 
     def test_with_hardly_any_connection(self):
-        self.run_and_check(0.6, 60, max_connections=20)
+        self.run_and_check(0.4, 60, max_connections=20)
 
 
 def count_engine_threads():
