@@ -208,8 +208,8 @@ class Room(EngineServer):
             self._end()
             raise
         try:
-            interval = poll_interval if has_service_actions(self.front) else None
-            while not self.accepts_no_more.wait(interval):
+            # As often as in socketserver: a signal just before an endless wait would be seen at its end only.
+            while not self.accepts_no_more.wait(poll_interval):
                 self.front.service_actions()
         finally:
             self.begin_stop()
