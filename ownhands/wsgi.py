@@ -263,12 +263,9 @@ class WSGIHandler(RequestHandler):
             log.debug("%s has gone: %s", self.client_address, failure)
         else:
             log.error("%s while writing the answer to %r", type(failure).__name__, request, exc_info=failure)
-        if response.length is None and not response.is_chunked:
-            self._end_in_reset()  # or it would look whole
-        if self._logs_exchanges:
-            self._note_exchange(request, response, response.written_size)
-        self._exchange = None
-        request.close()
+        self._outgoing = outgoing = Outgoing(b"")  # of which `finish` makes an answer that was cut
+        outgoing.response, outgoing.size = response, response.written_size
+        outgoing.until_close = response.length is None and not response.is_chunked
         self.close_connection = True
 
     def encode_head(self, request: Request, response: WSGIResponse) -> bytes:
