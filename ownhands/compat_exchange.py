@@ -177,10 +177,11 @@ class Exchanges(ExchangeHandler):
         handler.requestline, handler.request_version = self._refused_line, "HTTP/1.1"
 
     def _ask(self, request: Request, is_accepted: bool = False) -> Response:
-        """Runs the handler's method, on its own thread from when it takes long."""
         refusal = None if is_accepted else self._ask_on_head(request)
-        if refusal is not None:
-            return refusal
+        return self._run_method(request) if refusal is None else refusal
+
+    def _run_method(self, request: Request) -> Response:
+        """Calls the handler's `do_<METHOD>`, on its own thread from when it takes long."""
         running = self.server.running
         try:
             handler = self.handler or self.make_handler()
@@ -226,8 +227,8 @@ class Exchanges(ExchangeHandler):
             raise
         if left is not None:
             return Written(left, persistent=False)
-        is_ours = not isinstance(error, EndedEarly)
-        return self.error_page(request, 500 if is_ours else 400, "" if is_ours else str(error))
+        status, detail = (400, str(error)) if isinstance(error, EndedEarly) else (500, "")
+        return self.error_page(request, status, detail)
 
     def _tell(self, error: BaseException) -> None:
         """Raises Interrupt where the error is to end serve_forever."""
