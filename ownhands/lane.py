@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .crew import Crew
 from .logs import log
-from .polling import READ, WRITE, Poller, Waker, make_poller
+from .polling import READ, Poller, Waker, make_poller
 from .watch import WARY_FOR, Caution, Turner, Watch
 from .watchlist import Watchlist
 
@@ -86,8 +86,9 @@ class Lane:
                     return self._take_away(watch)
                 self._turn_started = now
                 turn.append(watch)
+                turner = watch.turner
                 try:
-                    watch.turner.take_turn()
+                    turner.take_turn()
                 except BaseException as error:
                     self._fail(watch, error)
                 try:
@@ -97,7 +98,9 @@ class Lane:
                 before, now = now, clock()
                 if now - before > QUICK_TURN and not watch.is_listener:  # that one takes several connections a turn
                     self._note_slow(watch)
-                self._settle(watch)
+                if (turner.close_connection or turner.wants_write or watch.events != READ
+                        or turner.deadline < watch.scheduled):  # else nothing has changed, as behind most turns
+                    self._settle(watch)
 
     def _note_slow(self, watch: Watch) -> None:
         watch.suspect(self._turns)
@@ -106,10 +109,9 @@ class Lane:
 
     def _settle(self, watch: Watch) -> None:
         """Behind a turn of the leader's own: watches the connection on, for what it needs now, or no longer."""
-        turner = watch.turner
-        if turner.close_connection:
+        if watch.turner.close_connection:
             self._forget(watch)
-        elif watch.events != (WRITE if turner.wants_write else READ) or turner.deadline < watch.scheduled:
+        else:
             self._admit(watch)
 
     def _tend(self, now: float) -> Watch | None:
