@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .connection import INTERRUPTS, ConnectionHandler
 from .content import Decoder, LengthDecoder, Outgoing
 from .fields import FieldArgument, Fields
-from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_small, frame
+from .framing import CLOSE, KEEP_ALIVE, SMALL_SIZE, encode_small, frame
 from .limits import Limits
 from .logs import log
 from .messages import HTTPError, Request, Response, as_response, response_to
@@ -92,7 +92,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
         except BaseException as error:
             return self._error_response(request, error)
 
-    def _ask(self, request: Request, is_accepted: bool = False) -> Response:
+    def _ask(self, request: Request, is_accepted: bool) -> Response:
         """What `on_head` says, unless it has accepted, then `on_request`, or what `on_error` says of their errors."""
         try:
             answer = None if is_accepted else self.on_head(request)
@@ -140,19 +140,18 @@ class AnsweringHandler(Limits, ConnectionHandler):
         """Sends the answer to a request, or begins to."""
         control, content = request.head.control, response.content
         persistent = control.persistent and not self.server.is_stopping and self._request_count != self.max_requests
-        if (type(content) is bytes and response.fields.is_plain and request.method not in SPECIAL
-                and not self._informational and response.status not in NO_CONTENT
-                and len(content) <= SMALL_SIZE and self._unread is None and not self.close_connection):
-            self._persistent = persistent
+        if (type(content) is bytes and request.method not in SPECIAL and not self._informational
+                and self._unread is None and not self.close_connection):
             octets = encode_small(response, (KEEP_ALIVE if control.is_10 else b"") if persistent else CLOSE)
-            self._send_whole(response, octets)
-        else:
-            self._send_framed(response, request.method, control.is_10, persistent and self._can_drop_unread())
+            if octets:
+                self._persistent = persistent
+                return self._send_whole(response, octets)
+        self._send_framed(response, request.method, control.is_10, persistent and self._can_drop_unread())
 
     def _send_whole(self, response: Response, octets: bytes) -> None:
         """Sends an answer that is all in memory: at once, where the client takes it so."""
         try:
-            sent = self.connection.send(octets) if octets else 0
+            sent = self.connection.send(octets)
         except BlockingIOError:
             sent = 0
         except OSError:

@@ -176,7 +176,7 @@ class Exchanges(ExchangeHandler):
         handler._exchanged = handler.command = None
         handler.requestline, handler.request_version = self._refused_line, "HTTP/1.1"
 
-    def _ask(self, request: Request, is_accepted: bool = False) -> Response:
+    def _ask(self, request: Request, is_accepted: bool) -> Response:
         refusal = None if is_accepted else self._ask_on_head(request)
         return self._run_method(request) if refusal is None else refusal
 
@@ -287,7 +287,7 @@ class Exchanges(ExchangeHandler):
         reception.stream = ContentStream(decoder, self._unused, self._receive_content, self.max_content_size)
         self._unused = b""
         request.set_content(io.BufferedReader(reception.stream), decoder)
-        self._send_answer(request, self._ask(request, is_accepted=True))
+        self._send_answer(request, self._ask(request, True))
 
     def open_content(self, request: Request) -> Any:
         """The rfile of a request, made when the handler asks for it."""
@@ -386,6 +386,8 @@ class Exchanges(ExchangeHandler):
                            and self._request_count != self.max_requests)
         if self._informational:
             return self._begin_sending(response, Outgoing(octets))
+        if not octets:  # what was written has been flushed
+            return self._end_exchange(response, 0)
         self._send_whole(response, octets)
 
     def _send_framed(self, response: Response, method: str, is_10: bool, persistent: bool,

@@ -53,23 +53,32 @@ class ConnectionHandler(BaseRequestHandler):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.client_address}>"
 
-    def take_turn(self, step: Callable[[], None] | None = None) -> None:
-        """One turn, on the thread that calls it: `handle`, or another step in its place.
+    def take_turn(self) -> None:
+        """One turn, on the thread that calls it: `handle`, and behind the last one `finish`.
 
-        Raises nothing: what the step or `finish` raises goes to server.handle_error, for the thread is only lent.
+        Raises nothing: what either raises goes to server.handle_error, for the thread is only lent.
         """
         try:
-            if step is None:
-                self.handle()
-            else:
-                step()
+            self.handle()
         except BaseException as error:
             self._fail(error)
         if self.close_connection:
-            try:
-                self.finish()
-            except BaseException as error:
-                self._fail(error)
+            self._finish()
+
+    def take_step(self, step: Callable[[], None]) -> None:
+        """A turn with another step in place of `handle`. Raises nothing."""
+        try:
+            step()
+        except BaseException as error:
+            self._fail(error)
+        if self.close_connection:
+            self._finish()
+
+    def _finish(self) -> None:
+        try:
+            self.finish()
+        except BaseException as error:
+            self._fail(error)
 
     def client_has_gone(self, error: OSError) -> None:
         """For `handle`: receiving or sending has failed, so the connection is over; that is a debug line, no error."""
@@ -96,7 +105,7 @@ class ConnectionHandler(BaseRequestHandler):
     def abandon(self) -> None:
         """Ends the connection, whatever it was doing; the server closes it then. Raises nothing."""
         self.close_connection = True
-        self.take_turn(nothing)
+        self.take_step(nothing)
 
     def _end_in_reset(self) -> None:
         """Has the connection end in a reset."""

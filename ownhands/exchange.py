@@ -37,7 +37,7 @@ class ExchangeHandler(AnsweringHandler):
                 return self._end_of_octets()
             if not self.is_lingering:
                 self._unused = octets
-                self._proceed()
+                self._proceed(True)
         except BlockingIOError:
             self.wants_write = self._outgoing is not None or getattr(self.connection, "wants_write", False)
         except ProtocolError as error:
@@ -48,13 +48,13 @@ class ExchangeHandler(AnsweringHandler):
     def _go_on_sending(self, outgoing: Outgoing) -> None:
         self._send_outgoing(outgoing)
         if self._unused and self._outgoing is None and not self.close_connection and not self.is_lingering:
-            self._proceed()
+            self._proceed(True)
 
     def _go_on(self) -> None:
         """A turn behind octets that were not used: they are requests that have waited for it, or the half of a head."""
         if self._is_behind:
             self._is_behind = self.wants_write = False
-            return self._proceed()
+            return self._proceed(True)
         octets = self.connection.recv(self.receive_size)
         if not octets:
             return self._end_of_octets()
@@ -63,7 +63,7 @@ class ExchangeHandler(AnsweringHandler):
         if is_new or b"\n" in octets or len(self._unused) >= self.max_head_size:  # else no head is whole now
             self._proceed(is_new)
 
-    def _proceed(self, is_new: bool = True) -> None:
+    def _proceed(self, is_new: bool) -> None:
         """Goes on with what has been received: heads, contents, answers, until more octets are needed.
 
         Not for long: of many requests that came at once, some wait for the next turn.
@@ -113,13 +113,13 @@ class ExchangeHandler(AnsweringHandler):
                 return None
             log.info("%s took %d octets of an answer and then no more", self.client_address, outgoing.size)
         elif self._reception is not None or self._unused.strip(b"\r\n"):
-            return self.take_turn(lambda: self._refuse_request(ProtocolError(408, "the request came too slowly")))
+            return self.take_step(lambda: self._refuse_request(ProtocolError(408, "the request came too slowly")))
         self.abandon()
 
     def refuse_turn(self) -> None:
         """All threads are busy, and were for too long: 503, unless an answer is on its way already."""
         if self._outgoing is None:
-            self.take_turn(self.handle if self.is_lingering else self._refuse_busy)
+            self.take_step(self.handle if self.is_lingering else self._refuse_busy)
 
     def _refuse_busy(self) -> None:
         busy = HTTPError(503, "too busy, try again later", retry_after=10)
@@ -143,17 +143,19 @@ class ExchangeHandler(AnsweringHandler):
 
     def _take_head(self) -> bool:
         """Takes a head from what was received, and answers if no content follows; False if the head is not whole."""
-        head = parse_request_head(self._unused, self, self._last_head)
-        if head is None:
-            return False
-        self._unused = self._unused[head.end:]
+        octets, head = self._unused, self._last_head
+        if head is None or not octets.startswith(head.octets):  # the same octets mean the same head
+            head = parse_request_head(octets, self, head)
+            if head is None:
+                return False
+            self._last_head = head if head.end <= KEPT_HEAD_SIZE else None
+        self._unused = octets[head.end:]
         self._request_count += 1
-        self._last_head = head if head.end <= KEPT_HEAD_SIZE else None
         self._exchange = request = Request(head, self.client_address, self.connection)
-        if not head.control.is_plain:
-            self._take_other(request, head.control)
+        if head.control.is_plain:
+            self._send_answer(request, self._ask(request, False))
         else:
-            self._send_answer(request, self._ask(request))
+            self._take_other(request, head.control)
         return True
 
     def _take_other(self, request: Request, control: Control) -> None:
@@ -163,7 +165,7 @@ class ExchangeHandler(AnsweringHandler):
         if control.has_content:
             self._begin_content(request, control)
         else:
-            self._send_answer(request, self._ask(request))
+            self._send_answer(request, self._ask(request, False))
 
     def _begin_content(self, request: Request, control: Control) -> None:
         """The head of a request with content: asks `on_head`, then takes the content, or begins to receive it."""
@@ -178,7 +180,7 @@ class ExchangeHandler(AnsweringHandler):
                 self._reception = None
                 content, self._unused = self._unused[:length], self._unused[length:]
                 request.set_content(content)
-                return self._send_answer(request, self._ask(request, is_accepted=True))
+                return self._send_answer(request, self._ask(request, True))
         decoder: Decoder = (ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size) if length is None
                             else LengthDecoder(length))
         if refusal is not None:
@@ -203,7 +205,7 @@ class ExchangeHandler(AnsweringHandler):
         stream = ContentStream(decoder, self._unused, self._receive_content, reception.max_size)
         reception.stream, self._unused = stream, b""
         request.set_content(io.BufferedReader(stream), decoder)
-        answer = self._ask(request, is_accepted=True)
+        answer = self._ask(request, True)
         if type(answer.content) is bytes:
             self._end_stream(reception)  # no more will be read, and the answer can tell what that means
         self._send_answer(request, answer)
@@ -240,7 +242,7 @@ class ExchangeHandler(AnsweringHandler):
             return
         request.set_content(content, gathering.decoder)
         self._reception = None
-        self._send_answer(request, self._ask(request, is_accepted=True))
+        self._send_answer(request, self._ask(request, True))
 
     def _drop_content(self, decoder: Decoder) -> None:
         _, self._unused = decoder.decode(self._unused)

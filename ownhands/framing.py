@@ -35,14 +35,16 @@ def server_lines(second: int) -> bytes:
 @lru_cache(maxsize=512)
 def _begin_small(second: int, status: int, connection_line: bytes, length: int) -> bytes:
     """All that an ordinary head says but for the handler's own fields: in a second many say the same."""
+    if status in NO_CONTENT or length > SMALL_SIZE:
+        return b""
     return b"%b%b%bContent-Length: %d\r\n" % (encode_status_line(status), server_lines(second), connection_line, length)
 
 
 def encode_small(response: Response, connection_line: bytes) -> bytes:
-    """The whole of an ordinary response: octets as content, no field that concerns the server."""
+    """The whole of an ordinary response: few octets as content, no field that concerns the server. b"" for others."""
     content: Any = response.content
-    begin = _begin_small(int(time()), response.status, connection_line, len(content))
-    return b"".join((begin, response.fields.octets, b"\r\n", content))
+    begin, fields = _begin_small(int(time()), response.status, connection_line, len(content)), response.fields
+    return b"".join((begin, fields.octets, b"\r\n", content)) if begin and fields.is_plain else b""
 
 
 def frame(response: Response, method: str, is_10: bool, persistent: bool, connection: Any) -> tuple[Outgoing, bool]:

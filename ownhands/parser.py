@@ -117,13 +117,10 @@ def parse_request_head(octets: bytes, limits: Limited = HeadLimits(),
     Empty lines before it are skipped (RFC 9112 2.2). `previous` is the last head on the connection, read with the same
     limits: parsing is pure, so the same octets mean the same head, and the same lines the same fields.
     """
-    if previous is not None:
-        if octets.startswith(previous.octets):
-            return previous
-        if octets.endswith(previous.section + b"\r\n\r\n"):
-            head = _parse_with_fields_of(previous, octets, limits)
-            if head is not None:
-                return head
+    if previous is not None and octets.endswith(previous.section + b"\r\n\r\n"):
+        head = _parse_with_fields_of(previous, octets, limits)
+        if head is not None:
+            return head
     match = REQUEST_HEAD.match(octets)
     if match is None:
         return _parse_other_head(octets, limits)

@@ -71,7 +71,7 @@ class HandleErrorTest(unittest.TestCase):
         session = Session(Failing)
         session.handler.server = Server(handler=Failing)
         with self.assertLogs("ownhands", "ERROR"):
-            session.handler.take_turn(lambda: 1 / 0)
+            session.handler.take_step(lambda: 1 / 0)
         self.assertTrue(session.is_over)
 
 
