@@ -49,7 +49,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
         self._unread: Decoder | None = None  # content that is dropped as it comes
         self._outgoing: Outgoing | None = None  # the answer, while the client has not taken all of it
         self._informational = b""  # informational responses that the client has not taken
-        self._persistent = True  # whether the connection goes on after the answer
+        self._persistent = True  # whether the connection goes on after the answer, unless the server stops
         self._was_refused = False  # whether more may come that nobody reads
         self._logs_exchanges = access_log.isEnabledFor(logging.INFO)
         is_secret = hasattr(self.connection, "getpeercert")
@@ -139,7 +139,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
     def _send_answer(self, request: Request, response: Response) -> None:
         """Sends the answer to a request, or begins to."""
         control, content = request.head.control, response.content
-        persistent = control.persistent and not self.server.is_stopping and self._request_count != self.max_requests
+        persistent = self._persistent and not self.server.is_stopping
         if (type(content) is bytes and request.method not in SPECIAL and not self._informational
                 and self._unread is None and not self.close_connection):
             octets = encode_small(response, (KEEP_ALIVE if control.is_10 else b"") if persistent else CLOSE)

@@ -151,6 +151,7 @@ class ExchangeHandler(AnsweringHandler):
             self._last_head = head if head.end <= KEPT_HEAD_SIZE else None
         self._unused = octets[head.end:]
         self._request_count += 1
+        self._persistent = head.control.persistent and self._request_count != self.max_requests
         self._exchange = request = Request(head, self.client_address, self.connection)
         if head.control.is_plain:
             self._send_answer(request, self._ask(request, False))

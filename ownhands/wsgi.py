@@ -228,8 +228,7 @@ class WSGIHandler(RequestHandler):
             return self.send_other(request, response)
         control, content = request.head.control, response.content
         head: Any = response.head
-        self._persistent = persistent = (control.persistent and not self.server.is_stopping
-                                        and self._request_count != self.max_requests)
+        self._persistent = persistent = self._persistent and not self.server.is_stopping
         octets = b"%b%b%b%b%b\r\n%b" % (
             head.status_line, server_lines(int(time())), head.fields.octets,
             (KEEP_ALIVE if control.is_10 else b"") if persistent else CLOSE,
@@ -270,11 +269,11 @@ class WSGIHandler(RequestHandler):
 
     def encode_head(self, request: Request, response: WSGIResponse) -> bytes:
         """The head of any answer. Decides how the content is framed and whether the connection goes on."""
-        control, head = request.head.control, response.head
+        head = response.head
         assert head is not None
-        is_10, fields, framing = control.is_10, head.fields, b""
-        persistent = (control.persistent and not self.server.is_stopping and self._request_count != self.max_requests
-                      and self._can_drop_unread() and not self.close_connection)
+        is_10, fields, framing = request.head.control.is_10, head.fields, b""
+        persistent = (self._persistent and not self.server.is_stopping and self._can_drop_unread()
+                      and not self.close_connection)
         if head.status in NO_CONTENT:
             if head.status != 304:  # RFC 9110 8.6 and 15.3.6
                 fields = fields.without("content-length")
