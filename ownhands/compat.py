@@ -162,36 +162,44 @@ class HTTPServer(stock.HTTPServer):
     request_queue_size = 1024  # connections in the backlog
 
     _room: Room | None = None
+    _serving_thread: int | None = None  # serve_forever's, while it serves on the engine
+    _stop_wanted = False
+    _BaseServer__is_shut_down: threading.Event  # socketserver's own
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serves until `shutdown`; raises what socketserver would, KeyboardInterrupt and a handler's SystemExit."""
         if is_classic(self):
             return super().serve_forever(poll_interval)
-        life = self._life
-        life.is_over.clear()
-        life.thread = threading.get_ident()
+        self._BaseServer__is_shut_down.clear()
+        self._serving_thread = threading.get_ident()
         self._room = room = Room(self, not rules.is_threading(type(self)))
         try:
-            if not life.stop_wanted:
+            if not self._stop_wanted:
                 room.run(poll_interval)
         finally:
-            life.stop_wanted, life.thread = False, None
-            life.is_over.set()
+            self._serving_thread, self._stop_wanted = None, False
+            self._BaseServer__is_shut_down.set()
 
     def shutdown(self) -> None:
         """Makes serve_forever return, and waits for that. Requests that have begun are answered."""
-        if is_classic(self):
-            return super().shutdown()
-        life = self._life
-        life.stop_wanted = True
-        if life.thread is not None and self._room is not None:
-            self._room.begin_stop()
-        if life.thread != threading.get_ident():
-            life.is_over.wait()
+        if self._serving_thread == threading.get_ident():
+            self._BaseServer__shutdown_request = True  # a handler's on the one thread, which must not wait for itself
+        else:
+            super().shutdown()
 
     @property
-    def _life(self) -> "Life":
-        return self.__dict__.setdefault("_compat_life", Life())  # type: ignore[no-any-return]
+    def _BaseServer__shutdown_request(self) -> bool:
+        """What socketserver's loop looks at: private, but set by programs that stop a server from one of its handlers.
+
+        `shutdown`, which waits, cannot be called there.
+        """
+        return self._stop_wanted
+
+    @_BaseServer__shutdown_request.setter
+    def _BaseServer__shutdown_request(self, value: bool) -> None:
+        self._stop_wanted = value
+        if value and self._serving_thread is not None and self._room is not None:
+            self._room.begin_stop()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """For handle_request: one connection, on the calling thread."""
@@ -222,15 +230,6 @@ if sys.version_info >= (3, 14):
         """http.server's class: ThreadingHTTPServer over TLS."""
 
         daemon_threads = True
-
-
-class Life:
-    """Where a server is between serve_forever and shutdown, which are called by different threads."""
-
-    def __init__(self) -> None:
-        self.is_over = threading.Event()
-        self.stop_wanted = False
-        self.thread: int | None = None  # of serve_forever
 
 
 def is_classic(server: HTTPServer) -> bool:

@@ -137,7 +137,7 @@ class LifeTest(unittest.TestCase):
         server = server_class(("127.0.0.1", 0), doing(say))
         stopper = threading.Thread(target=server.shutdown)
         stopper.start()
-        while not server._life.stop_wanted:
+        while not server._BaseServer__shutdown_request:
             pass
         server.serve_forever()
         stopper.join(TIMEOUT)
