@@ -26,6 +26,7 @@ FLUSH_TICK = 0.005  # seconds; what was written longer ago than two of them, and
 MAX_THREADS = 1000  # as good as the thread for each connection that ThreadingMixIn would start
 LAST_WORDS = 0.1  # seconds that handlers which are about to answer have when serve_forever ends
 QUIET_TICKS = 40  # ticks without a request after which the flusher sleeps
+TIMEOUTS = ("head_timeout", "content_timeout", "send_timeout", "idle_timeout")  # for all of which http.server has one
 STOCK_CLOSING = (socketserver.TCPServer.shutdown_request, socketserver.TCPServer.close_request)
 
 
@@ -85,17 +86,17 @@ class ServiceActions:
 class Room(EngineServer):
     """Serves a front server's connections in turns. `is_serial`: one request at a time, on the caller's thread."""
 
-    shutdown_timeout = math.inf  # seconds; socketserver cuts nobody off
+    max_wait = shutdown_timeout = math.inf  # seconds; socketserver refuses nobody, and cuts nobody off
 
     def __init__(self, front: Any, is_serial: bool) -> None:
         handler_class = rules.unwrap(front.RequestHandlerClass)
-        self.max_threads = min(MAX_THREADS, max(max_descriptors() // 4, 1))
+        self.max_threads = min(MAX_THREADS, max_descriptors())
         timeout = getattr(handler_class, "timeout", None)
-        timeouts = ("head_timeout", "content_timeout", "send_timeout", "idle_timeout")
-        super().__init__(handler=Exchanges, **({} if timeout is None else dict.fromkeys(timeouts, timeout)))
+        # It is the program's own, and all that socketserver knows: no rate besides.
+        knobs = {} if timeout is None else {**dict.fromkeys(TIMEOUTS, timeout), "rate_grace": math.inf}
+        super().__init__(handler=Exchanges, **knobs)
         self.front, self.is_serial, self.handler_timeout = front, is_serial, timeout
         self.daemon_threads = True
-        self.makes_opaque = not isinstance(handler_class, type)
         own_expect = getattr(handler_class, "handle_expect_100", None)
         self.asks_expect = getattr(own_expect, "__module__", "") != "http.server"
         front_class = type(front)
@@ -117,6 +118,12 @@ class Room(EngineServer):
     @socket.setter
     def socket(self, value: Any) -> None:
         pass
+
+    @property
+    def makes_opaque(self) -> bool:
+        """Whether what makes handlers has to be called to know how it serves; or was changed for a classic class."""
+        handler_class = rules.unwrap(self.front.RequestHandlerClass)
+        return not isinstance(handler_class, type) or bool(rules.handler_reasons(handler_class))
 
     # ---- life cycle -------------------------------------------------------------------------------------------------
 
@@ -260,7 +267,7 @@ class Room(EngineServer):
         if not self.closes:
             return
         if not self.closes_itself:
-            return request.close()  # type: ignore[no-any-return]
+            return super().shutdown_request(request)
         try:
             self.front.shutdown_request(request)
         except Exception:
