@@ -3,6 +3,7 @@
 Owns what lies between the engine's exchange and the handler's attributes. Refuses to know servers and patching.
 """
 import contextlib
+import contextvars
 import io
 import threading
 from collections.abc import Callable
@@ -47,20 +48,31 @@ class RawChunks:
         return octets[:len(octets) - len(rest)], rest
 
 
-class RawStream(io.RawIOBase):
-    """The connection itself behind a request that may change its protocol: what was received already, then more."""
+class Input(io.RawIOBase):
+    """What an http.server handler reads: the content of its request, and behind that what else there is to receive."""
 
-    def __init__(self, received: bytes, receive: Callable[[int], bytes]) -> None:
-        self._received, self._receive = received, receive
+    def __init__(self, content: Any, exchange: "Exchanges") -> None:
+        self._content, self._exchange = content, exchange
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        piece = self._received[:len(buffer)] or self._receive(len(buffer))
-        self._received = self._received[len(piece):]
-        buffer[:len(piece)] = piece
-        return len(piece)
+        count: int = self._content.readinto(buffer)
+        if not count:
+            piece = self._exchange.receive_behind(len(buffer))
+            count = len(piece)
+            buffer[:count] = piece
+        return count
+
+    def fileno(self) -> int:
+        """The socket's, for who waits for it or reads from it himself; raises UnsupportedOperation for a content."""
+        return self._exchange.lend_to_read()
+
+    @property
+    def _sock(self) -> Any:
+        """The socket, under the name that it has in the standard library's files, private though it is."""
+        return self._exchange.lend()
 
 
 class Exchanges(ExchangeHandler):
@@ -71,6 +83,7 @@ class Exchanges(ExchangeHandler):
     """
 
     max_content_size = 1 << 60  # octets; how much it takes is the handler's own matter, as in http.server
+    max_target_size = 64 << 10  # octets; about as in http.server
     _serves_any_url = True  # which is the same there
 
     def setup(self) -> None:
@@ -81,6 +94,7 @@ class Exchanges(ExchangeHandler):
         self.is_raw = False  # whether the handler has read from the connection beyond its request
         self.waited = 0.0  # seconds that the handler's thread has waited for the client, in this exchange
         self.moved = 0  # octets that it has waited for
+        self.context = contextvars.Context()  # empty, as that of a thread for each connection would be
         if self.server.makes_opaque:
             self.make_opaque_handler()
 
@@ -193,8 +207,10 @@ class Exchanges(ExchangeHandler):
             method = getattr(handler, "do_" + request.method, None)
             if method is None:
                 handler.send_error(501, f"Unsupported method ({request.method!r})")
-            else:
+            elif self.server.is_serial:
                 method()
+            else:
+                self.context.run(method)
             if handler.wfile is not output:
                 handler.wfile.flush()
                 if self.is_lent and (request.method == "CONNECT" or output.framing.status == 101):
@@ -291,14 +307,11 @@ class Exchanges(ExchangeHandler):
 
     def open_content(self, request: Request) -> Any:
         """The rfile of a request, made when the handler asks for it."""
-        if self._reception is not None:
-            return request.stream
-        if request.method == "CONNECT" or (b"upgrade" in request.head.section.lower()
-                                           and "Upgrade" in request.fields and not request.content):
-            self.is_raw = True
-            received, self._unused = self._unused, b""
-            return io.BufferedReader(RawStream(received, self.receive_raw))
-        return io.BufferedReader(io.BytesIO(request.content))
+        stream = None if self._reception is None else self._reception.stream
+        if stream is None and not request.content:
+            self.is_raw = request.method == "CONNECT" or (
+                b"upgrade" in request.head.section.lower() and "Upgrade" in request.fields)
+        return io.BufferedReader(Input(io.BytesIO(request.content) if stream is None else stream, self))
 
     def _receive_content(self, size: int) -> bytes:
         """As octets come; only the time counts that was spent waiting for the client, not the handler's own."""
@@ -312,10 +325,21 @@ class Exchanges(ExchangeHandler):
             raise EndedEarly("the content ended early")
         return octets  # type: ignore[no-any-return]
 
-    def receive_raw(self, size: int) -> bytes:
-        """From a connection that has left HTTP: it may be silent for as long as it likes."""
+    def receive_behind(self, size: int) -> bytes:
+        """What comes behind the content of a request, at most `size` octets; the handler's thread waits for it.
+
+        Only where the request may change the protocol, or the handler has begun its answer or taken the connection, and
+        so waits for more, or to see the client leave. What is received is no request: the connection has left HTTP.
+        """
+        if not (self.is_raw or self.is_lent or (self.output is not None and self.output.has_begun)):
+            return b""
+        self.is_raw = True
         self.lend()
-        return self.connection.recv(size)  # type: ignore[no-any-return]
+        if self._reception is not None and self._reception.stream is not None:
+            stream = self._reception.stream
+            self._unused, stream.rest = self._unused + stream.rest, b""
+        received, self._unused = self._unused[:size], self._unused[size:]
+        return received or self.connection.recv(size)
 
     # ---- for Output, on any thread ----------------------------------------------------------------------------------
 
@@ -356,6 +380,13 @@ class Exchanges(ExchangeHandler):
     def lend_descriptor(self) -> int:
         self.lend()
         return self.connection.fileno()  # type: ignore[no-any-return]
+
+    def lend_to_read(self) -> int:
+        """The descriptor, for who reads behind the request himself."""
+        if self._exchange is not None and self._exchange.head.control.has_content:
+            raise io.UnsupportedOperation("the content is received apart, it has no descriptor")
+        self.is_raw = True
+        return self.lend_descriptor()
 
     def lend(self) -> Any:
         """Gives the socket to the handler, in blocking mode as in http.server. Its answer has been sent so far."""

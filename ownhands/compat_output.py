@@ -135,6 +135,9 @@ class Sender(Protocol):
     def send_all(self, octets: bytes) -> None:
         """Waits on the calling thread until the client has taken all; raises OSError, TimeoutError."""
 
+    def lend(self) -> Any:
+        """The socket, in blocking mode; what was written is sent, and what will be goes out at once."""
+
     def lend_descriptor(self) -> int: ...
 
 
@@ -230,10 +233,18 @@ class Output:
         with self._lock:
             self.closed = True
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was written."""
+        return bool(self.sent or self._pieces or self._unsent)
+
+    @property
+    def _sock(self) -> Any:
+        """The socket, under the name that it has in the standard library's files, private though it is."""
+        return self.sender.lend()
+
     def fileno(self) -> int:
         """The socket's descriptor, in blocking mode, for who would write to it directly; what was written is sent."""
-        self.flush()
-        self.unbuffered = True
         return self.sender.lend_descriptor()
 
     def writable(self) -> bool:
