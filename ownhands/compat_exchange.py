@@ -9,13 +9,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from .compat_input import EndedEarly, Input, RawChunks
 from .compat_output import Output
 from .connection import Interrupt, wait_until_ready, wait_until_taken
 from .content import ChunkedDecoder, ContentStream, Decoder, LengthDecoder, Outgoing
 from .exchange import ExchangeHandler
 from .logs import log
 from .messages import HTTPError, Request, Response
-from .parser import Control, Pair, ProtocolError
+from .parser import Control, ProtocolError
 from .reception import Reception
 
 claims = threading.local()  # .exchange: whose handler object is being made on this thread
@@ -30,51 +31,6 @@ class Written(Response):
         self.octets, self.persistent, self.status = octets, persistent, 0
 
 
-class EndedEarly(ConnectionResetError):
-    """A content is not all there, which is the client's fault. http.server's handlers are not told."""
-
-
-class RawChunks:
-    """Lets a chunked body through as it is, http.server handlers decode it themselves; notices where it ends."""
-
-    def __init__(self, decoder: ChunkedDecoder) -> None:
-        self.decoder = decoder
-        self.complete = False
-        self.trailers: tuple[Pair, ...] = ()
-
-    def decode(self, octets: bytes) -> tuple[bytes, bytes]:
-        _, rest = self.decoder.decode(octets)
-        self.complete = self.decoder.complete
-        return octets[:len(octets) - len(rest)], rest
-
-
-class Input(io.RawIOBase):
-    """What an http.server handler reads: the content of its request, and behind that what else there is to receive."""
-
-    def __init__(self, content: Any, exchange: "Exchanges") -> None:
-        self._content, self._exchange = content, exchange
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        count: int = self._content.readinto(buffer)
-        if not count:
-            piece = self._exchange.receive_behind(len(buffer))
-            count = len(piece)
-            buffer[:count] = piece
-        return count
-
-    def fileno(self) -> int:
-        """The socket's, for who waits for it or reads from it himself; raises UnsupportedOperation for a content."""
-        return self._exchange.lend_to_read()
-
-    @property
-    def _sock(self) -> Any:
-        """The socket, under the name that it has in the standard library's files, private though it is."""
-        return self._exchange.lend()
-
-
 class Exchanges(ExchangeHandler):
     """Runs `do_<METHOD>` of the front server's handler class for each request, with what it writes as the answer.
 
@@ -83,7 +39,8 @@ class Exchanges(ExchangeHandler):
     """
 
     max_content_size = 1 << 60  # octets; how much it takes is the handler's own matter, as in http.server
-    max_target_size = 64 << 10  # octets; about as in http.server
+    max_target_size = 64 << 10  # octets, as in http.server, whose fields may be as long each
+    max_head_size = 128 << 10  # octets
     _serves_any_url = True  # which is the same there
 
     def setup(self) -> None:
