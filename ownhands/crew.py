@@ -114,8 +114,8 @@ class Crew:
 
     def leave(self, watch: Watch, ident: int) -> None:
         """From here on the turn is not the leader's. Several threads may accept at once, so a listener is not busy."""
-        watch.busy = not watch.is_listener
         self.away.add((ident, watch))
+        watch.busy = not watch.is_listener
 
     def first_turns(self) -> int:
         """Connections that a thread has accepted and serves, and that nobody watches yet."""

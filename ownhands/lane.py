@@ -74,8 +74,6 @@ class Lane:
             if size < MAX_EVENTS:
                 size *= 4
             self._turns += len(events) or 1
-            if self.on_activity is not None:
-                self._notify()
             now = clock()
             for fd, _ in events:
                 watch = watches.get(fd)
@@ -86,6 +84,8 @@ class Lane:
                     return self._take_away(watch)
                 self._turn_started = now
                 turn.append(watch)
+                if self.on_activity is not None:  # at each turn: the one before may have been long ago
+                    self._notify()
                 turner = watch.turner
                 try:
                     turner.take_turn()
@@ -109,7 +109,7 @@ class Lane:
 
     def _settle(self, watch: Watch) -> None:
         """Behind a turn of the leader's own: watches the connection on, for what it needs now, or no longer."""
-        if watch.turner.close_connection:
+        if watch.turner is None or watch.turner.close_connection:
             self._forget(watch)
         else:
             self._admit(watch)
@@ -127,6 +127,7 @@ class Lane:
                     continue  # its turn comes next, and enters the deadline again; that one then counts
             self._turn_started = self.clock()
             turn.append(watch)
+            self._notify()
             self._take(lambda turner=watch.turner: self._expire(turner, now), watch)  # type: ignore[misc]
             try:
                 turn.pop()
@@ -170,7 +171,8 @@ class Lane:
             self._abandon(watch)
 
     def _abandon(self, watch: Watch) -> None:
-        self._take(watch.turner.abandon, watch)
+        if (turner := watch.turner) is not None:
+            self._take(turner.abandon, watch)
         self._forget(watch)
 
     def _forget(self, watch: Watch) -> None:
@@ -211,23 +213,27 @@ class Lane:
 
     def _wind_down(self) -> None:
         """Closes what is idle, and when it is to be cut whatever has no thread; when nothing is left, all ends."""
-        while self._cutting and (watch := self._crew.late(math.inf)) is not None:
+        is_cutting = self._cutting  # looked at once, for it may be set meanwhile
+        while is_cutting and (watch := self._crew.late(math.inf)) is not None:
             self._cut_off(watch)
         watches = self._list.watches
         # What has been sent already is answered; closed unread, it would be reset.
-        spoken: set[int] = set() if self._cutting else self._who_is_ready()
+        spoken: set[int] = set() if is_cutting else self._who_is_ready()
         for watch in list(watches.values()):
-            if watch.busy or watch.fd in spoken:
+            turner = watch.turner  # a turn elsewhere may just have ended the connection
+            if turner is None or watch.busy or watch.fd in spoken:
                 continue
-            if watch.turner.is_idle or (self._cutting and watch.turner.is_lingering):
+            if turner.is_idle or (is_cutting and turner.is_lingering):
                 self._abandon(watch)
-            elif self._cutting:
+            elif is_cutting:
                 self._cut_off(watch)
         with self._lock:
-            is_empty = not (self._list.watches or self._arrivals or self._crew.away or self._crew.waiting)
-            self._crew.has_ended = self._cutting or is_empty
-        while self._crew.has_ended and self._arrivals:  # of which there are no more from here on
-            self._abandon(self._arrivals.popleft())
+            is_empty = not (watches or self._arrivals or self._crew.away or self._crew.waiting)
+            # Whoever is in a turn closes its connection behind it, if it finds that all has ended.
+            is_cut = is_cutting and not self._arrivals and all(watch.busy for watch in watches.values())
+            self._crew.has_ended = is_empty or is_cut
+        if is_cutting and not self._crew.has_ended:
+            self._waker.wake()  # a turn has just ended: once more
 
     def _cut_off(self, watch: Watch) -> None:
         self._note_undone(watch)
@@ -260,8 +266,8 @@ class Lane:
 
     def _let_go(self, watch: Watch, ident: int) -> None:
         """Under the lock: the thread is not the leader from here on, and nobody is until another says so."""
+        self._crew.leave(watch, ident)  # first: it may raise MemoryError, and then nothing has changed
         self._leader_ident = 0
-        self._crew.leave(watch, ident)
 
     def _take(self, turn: Callable[[], None], watch: Watch) -> None:
         """Takes a turn, or what comes in its place."""
@@ -273,6 +279,8 @@ class Lane:
     def _fail(self, watch: Watch, error: BaseException) -> None:
         """A turn must raise nothing, for who would lead if it ended the thread? One that does ends its connection."""
         turner = watch.turner
-        log.error("a turn of %s has failed", type(turner).__name__, exc_info=error)
         if turner is not None:
             turner.close_connection = not watch.is_listener
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise error  # for the program: the monitor's thread, while it stands in
+        log.error("a turn of %s has failed", type(turner).__name__, exc_info=error)

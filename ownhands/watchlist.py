@@ -74,6 +74,7 @@ class Watchlist:
         wanted = watch.wanted
         if not wanted:
             self.mute(watch)
+            self.watches[watch.fd] = watch
         elif not watch.events:
             self.poller.register(watch.fd, wanted)
             self.watches[watch.fd] = watch

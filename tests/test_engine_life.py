@@ -252,6 +252,17 @@ class PauseTest(EngineTest):
         self.assertLess(self.poller.polls - polls, 10)
 
 
+    def test_who_does_so_from_the_beginning_is_a_connection(self):
+        turner = FakeTurner()
+        turner.pause(math.inf)
+        self.stage.add(1000, turner)
+        self.poller.settle()
+        self.assertEqual(1, self.engine.connections)
+        self.engine.stop()
+        self.stage.join()
+        self.assertEqual([turner], self.stage.closed)
+
+
 class StopTest(EngineTest):
     def test_an_idle_connection_is_closed_at_once(self):
         turner = self.stage.add(1000)
@@ -353,6 +364,33 @@ class CutTest(EngineTest):
         self.stage.join()
         self.assertEqual([turner], self.stage.closed)
         self.assertEqual([repr(turner)], self.engine.undone)
+
+    def test_so_it_is_where_that_comes_while_it_winds_down(self):
+        class Cutting(FakeTurner):
+            is_idle = property(lambda _: engine.cut(), lambda *_: None)  # which is false
+
+        engine, turner, cutting = self.engine, self.stage.add(1000), self.stage.add(1001, Cutting())
+        turner.is_idle = False
+        self.poller.settle()
+        self.engine.stop()
+        self.stage.join()
+        self.assertEqual({turner, cutting}, set(self.stage.closed))
+
+    def test_so_it_is_where_a_turn_elsewhere_ends_meanwhile(self):
+        class Ending(FakeTurner):
+            def abandon(self):
+                super().abandon()
+                block.end()
+                wait_for(lambda: not engine.turns_away())
+
+        engine, turner, ending = self.engine, self.stage.add(1000), Ending()
+        block = self.stage.block(1000, turner)
+        self.stage.overtake()
+        self.stage.add(1001, ending)
+        self.poller.settle()
+        self.engine.cut()
+        self.stage.join()
+        self.assertEqual({turner, ending}, set(self.stage.closed))
 
     def test_nor_is_what_has_been_answered(self):
         turner = self.stage.add(1000)
