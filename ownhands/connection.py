@@ -36,6 +36,7 @@ class ConnectionHandler(BaseRequestHandler):
     """
 
     server: Any  # an HTTPServer, or what has its `clock`, `is_stopping` and `handle_error`
+    needs_thread = True  # whether the next turn may take long; else it is also taken while no thread is free
     is_paused = False  # whether only its deadline is waited for; set with `wants_write`, so that the engine looks
     ends_in_reset = False  # whether the end is one that no client takes for the end of a content
 
@@ -107,6 +108,10 @@ class ConnectionHandler(BaseRequestHandler):
         self.close_connection = True
         self.take_step(nothing)
 
+    def cut(self) -> None:
+        """Ends the connection under a turn that goes on. Called by another thread, as the server has to end."""
+        cut_off(self.connection)
+
     def _end_in_reset(self) -> None:
         """Has the connection end in a reset."""
         self.ends_in_reset = True
@@ -121,6 +126,20 @@ class ConnectionHandler(BaseRequestHandler):
 
 def nothing() -> None:
     """The step of a turn in which nothing is left to do."""
+
+
+def cut_off(connection: Any) -> None:
+    """Ends a connection that is in a turn, from another thread; the client may have gone, nothing is raised.
+
+    Below TLS, whose state is the turn's thread's: what that sends meanwhile would go out in clear. Nor is the client
+    told of an end (close_notify) that was none.
+    """
+    below = getattr(connection, "sslsocket", connection)
+    with suppress(AttributeError, OSError):
+        if isinstance(below, socket.socket):
+            socket.socket.shutdown(below, socket.SHUT_RDWR)
+        else:
+            below.shutdown(socket.SHUT_RDWR)
 
 
 def receive(connection: Any, size: int, deadline: float, clock: Callable[[], float]) -> bytes | None:

@@ -64,6 +64,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         self._lock = threading.Lock()  # for `_over` and `_listening`
         self._over = Latch()  # of serving; each time has its own
         self._over.set()
+        self._begun = Latch()  # that serving has begun; each time has its own
         self._serving_thread: int | None = None
         self._was_cut = False
         self._listening = 0  # engines that have not let go of the listener
@@ -156,12 +157,26 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             return
         try:
             self._prepare()
-            serves = Latch()
-            threading.Thread(target=self._serve, args=(serves,), name="ownhands-monitor", daemon=True).start()
-            serves.wait()
+            begun, failures = self._begun, list[BaseException]()
+            threading.Thread(target=self._serve_beside, args=(begun, failures), name="ownhands-monitor",
+                             daemon=True).start()
         except BaseException:
             self._end()
             raise
+        begun.wait()
+        if failures:
+            raise failures[0]
+
+    def _serve_beside(self, begun: Latch, failures: list[BaseException]) -> None:
+        """Serves for `start`, which waits for the beginning, and raises what has failed until then."""
+        try:
+            self._serve()
+        except BaseException as error:
+            if begun.is_set():
+                raise
+            failures.append(error)
+        finally:
+            begun.set()
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serves on this thread until `stop`, or waits for the end if another thread serves. Nothing is polled."""
@@ -184,20 +199,22 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             if forgets_stop:
                 self.is_stopping = False  # before `_over` is another: see `stop`
             self._serving_thread = threading.get_ident()  # first: a signal handler on it must not wait for its end
-            self._over = Latch()
+            self._over, self._begun = Latch(), Latch()
             return True
 
-    def _serve(self, serves: Latch | None = None) -> None:
+    def _serve(self) -> None:
         self._serving_thread = threading.get_ident()
-        if serves is not None:
-            serves.set()
         try:
             self._run()
         finally:
             self._end()
 
     def _end(self) -> None:
-        self.server_close()
+        try:
+            if self.socket is not None:  # where nothing was served; else the last engine has closed it
+                self.server_close()
+        except Exception:
+            log.exception("server_close has failed")
         for engine in self._engines:
             engine.close()
         self.is_stopping, self._engines, self._monitor = False, [], None
@@ -229,6 +246,7 @@ class HTTPServer(ThreadingMixIn, TCPServer):
                 self._listen(engine)
             for engine in engines:
                 engine.start()
+            self._begun.set()
             if self.is_stopping:  # stop was called meanwhile
                 self._stop_engines()
             monitor.run(lambda: stopping.is_over(self.is_stopping))
@@ -263,14 +281,16 @@ class HTTPServer(ThreadingMixIn, TCPServer):
         self.is_stopping = True
         self._stop_engines()
         current = threading.current_thread()
-        if current.ident != self._serving_thread and not isinstance(current, EngineThread):
+        is_needed = isinstance(current, EngineThread) and current.engine in self._engines
+        if current.ident != self._serving_thread and not is_needed:
             over.wait()
 
     def _stop_engines(self) -> None:
-        for engine in self._engines:
+        engines, monitor = self._engines, self._monitor
+        for engine in engines:
             engine.stop()
-        if self._monitor is not None:
-            self._monitor.wake()
+        if monitor is not None:
+            monitor.wake()
 
     shutdown = stop
 
@@ -329,16 +349,19 @@ class HTTPServer(ThreadingMixIn, TCPServer):
             return self.shutdown_request(connection)  # a socketserver handler: its one turn is over
         if not self.serves_in_turns:  # a function has made the handler
             handler.connection = without_waiting(handler.connection)
-        if self._has_time_for_turn():
-            handler.take_turn()
+        self._take_first_turn(handler)
         self._hand_over(handler)
 
-    def _has_time_for_turn(self) -> bool:
-        """Whether a first turn may be taken at once, or the connection is better watched and others accepted."""
+    def _take_first_turn(self, handler: ConnectionHandler) -> None:
+        """At once, unless the connection is better watched, and others accepted."""
         current = threading.current_thread()
         if isinstance(current, EngineThread):
-            return not (self.serves_in_turns and current.engine.is_cautious)
-        return current.ident != self._serving_thread  # where no thread is free
+            if self.serves_in_turns and current.engine.is_cautious:
+                return
+            current.connection = handler  # for Stopping.report
+        elif current.ident == self._serving_thread:
+            return  # no thread is free
+        handler.take_turn()
 
     def finish_request(self, request: Any, client_address: Any) -> Any:
         """Makes the handler, and gives it, which BaseServer does not."""

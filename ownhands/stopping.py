@@ -3,13 +3,12 @@
 Looks at engines and their threads. Refuses to know what is served.
 """
 import math
-import socket
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
+from .connection import ConnectionHandler, cut_off
 from .engine import Engine, EngineThread
 from .logs import log
 
@@ -59,13 +58,15 @@ class Stopping:
         frames = sys._current_frames()
         first_turns = {thread.ident: thread.connection for thread in threads if thread.connection is not None}
         for ident, turner in (away for engine in self.engines for away in engine.turns_away()):
-            connection = first_turns.get(ident, getattr(turner, "connection", None))
-            if connection is None:
+            found = first_turns.get(ident, turner)
+            if isinstance(found, ConnectionHandler):
+                found.cut()
+            elif ident in first_turns:
+                cut_off(found)
+            else:
                 continue  # it was about to accept
             stack = "".join(traceback.format_stack(frames[ident])) if ident in frames else ""
             undone.append(f"{self.name} did not end{in_time} and is cut:\n{stack}")
-            with suppress(AttributeError, OSError):  # the client has gone
-                connection.shutdown(socket.SHUT_RDWR)
         for each in undone:
             log.error("%s", each)
         if undone:

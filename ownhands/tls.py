@@ -53,7 +53,7 @@ class TLSConnection:
     """
 
     def __init__(self, connection: ssl.SSLSocket) -> None:
-        self._socket = connection
+        self.sslsocket = connection
         self.wants_write = False
         self.held = 0  # octets of which OpenSSL may have sent a part, without saying so
         self._has_begun = False
@@ -65,15 +65,15 @@ class TLSConnection:
         if not self._has_begun:
             self._begin()
         if self.is_plain:
-            return socket.socket.recv(self._socket, size)
-        pieces = [self._attempt(self._socket.recv, size)]
-        while self._socket.pending():
-            pieces.append(self._attempt(self._socket.recv, size))
+            return socket.socket.recv(self.sslsocket, size)
+        pieces = [self._attempt(self.sslsocket.recv, size)]
+        while self.sslsocket.pending():
+            pieces.append(self._attempt(self.sslsocket.recv, size))
         return b"".join(pieces)
 
     def _begin(self) -> None:
         """Looks at the first octet, which OpenSSL would take; it knows some methods, and resets the others."""
-        first = socket.socket.recv(self._socket, 1, socket.MSG_PEEK)
+        first = socket.socket.recv(self.sslsocket, 1, socket.MSG_PEEK)
         self._has_begun = True
         if HTTP_BEGINS.match(first):
             self.is_plain = True
@@ -81,10 +81,10 @@ class TLSConnection:
 
     def send(self, data: bytes | memoryview, /) -> int:
         if self.is_plain:
-            return socket.socket.send(self._socket, data)
+            return socket.socket.send(self.sslsocket, data)
         piece = data[:SEND_SIZE]
         self.held = len(piece)
-        sent = self._attempt(self._socket.send, piece)
+        sent = self._attempt(self.sslsocket.send, piece)
         if sent == b"":
             raise ConnectionError("TLS: the client has ended the connection")
         self.held = 0
@@ -107,35 +107,35 @@ class TLSConnection:
     def setsockopt(self, level: int, name: int, value: Any, /) -> None:
         """As of a socket; with SO_LINGER there is no close_notify, by which what was cut would look whole."""
         self.is_cut = self.is_cut or (level, name) == (socket.SOL_SOCKET, socket.SO_LINGER)
-        self._socket.setsockopt(level, name, value)
+        self.sslsocket.setsockopt(level, name, value)
 
     def shutdown(self, how: int, /) -> None:
         """Says that nothing more will be sent, in TLS (close_notify) and below it; then octets are only dropped."""
         self._say_goodbye()
-        self._socket.shutdown(how)
+        self.sslsocket.shutdown(how)
 
     def close(self) -> None:
         self._say_goodbye()
-        self._socket.close()
+        self.sslsocket.close()
 
     def _say_goodbye(self) -> None:
         if self.is_plain or self.is_cut:
             return
         try:
-            self._socket.unwrap()
+            self.sslsocket.unwrap()
         except (OSError, ValueError):
             pass  # it has been said, and the client need not answer; or there was no handshake
 
     def getpeercert(self) -> dict[str, Any] | None:
         """The client's certificate, if the context asks for one and has verified it."""
         try:
-            return self._socket.getpeercert()
+            return self.sslsocket.getpeercert()
         except ValueError:  # no handshake yet
             return None
 
     def fileno(self) -> int:
-        return self._socket.fileno()
+        return self.sslsocket.fileno()
 
     def __getattr__(self, name: str) -> Any:
         """What a handler may ask of its socket besides: `getpeername`, `version`, `selected_alpn_protocol`, ..."""
-        return getattr(self._socket, name)
+        return getattr(self.sslsocket, name)

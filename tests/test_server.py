@@ -365,12 +365,12 @@ class FirstTurnTest(ServerTest):
     def test_is_not_taken_at_once_where_turns_are_slow(self, handler, turns, is_taken):
         server = HTTPServer("127.0.0.1", 0, handler)
         engine = mock.Mock(is_cautious=turns > 0)
-        thread = EngineThread(mock.Mock(daemon=True), lambda: found.append(server._has_time_for_turn()), "a")
-        found = []
+        taken = mock.Mock()
+        thread = EngineThread(mock.Mock(daemon=True), lambda: server._take_first_turn(taken), "a")
         thread.engine = engine
         thread.start()
         thread.join(PATIENCE)
-        self.assertEqual([is_taken], found)
+        self.assertEqual((is_taken, taken if is_taken else None), (taken.take_turn.called, thread.connection))
 
 
 class AcceptedTest(ServerTest):
@@ -442,6 +442,14 @@ class DescriptorsTest(ServerTest):
         with mock.patch("ownhands.server.max_descriptors", return_value=descriptors):
             server = self.serve(lanes=1)
         self.assertEqual(connections, server._engines[0].max_connections)
+
+
+class StartTest(ServerTest):
+    def test_raises_what_keeps_it_from_serving(self):
+        server = HTTPServer("127.0.0.1", 0, Quiet)
+        with mock.patch.object(EngineThread, "start", side_effect=RuntimeError("no thread left")):
+            self.assertRaisesRegex(RuntimeError, "no thread left", server.start)
+        self.assertIsNone(server.socket)
 
 
 class StopTest(ServerTest):
@@ -559,6 +567,49 @@ class StopTest(ServerTest):
             server.stop()
         self.assertRegex(logs.output[0], r"<Large of .* at <Request GET / HTTP/1\.1>> was not done")
         self.assertTrue(server._was_cut)
+
+    def test_what_is_cut_in_a_turn_does_not_look_whole_either(self):
+        def pieces():
+            yield b"one"
+            block()
+
+        block = Block()
+        self.addCleanup(block.end)
+        server = self.serve(type("Endless", (Quiet,), {"do_GET": lambda *_: Response(pieces())}), shutdown_timeout=0.01)
+        client = self.connect(server, GET.replace(b"1.1", b"1.0"))
+        block.wait()
+        with self.assertLogs("ownhands", "ERROR"):
+            server.stop()
+        self.assertIn(b"one", self.answer(client))
+        block.end()
+        self.assertRaises(ConnectionResetError, self.read, client)
+
+    def test_from_a_handler_of_another_server_waits(self):
+        class Stopper(RequestHandler):
+            def do_GET(self, request):
+                other.stop()
+                return f"{other.socket} {other._over.is_set()}"
+
+        other, client, block = self.hold()
+        asking = self.connect(self.serve(Stopper), GET)
+        wait_for(lambda: other.is_stopping)
+        block.end()
+        self.assertTrue(self.answer(asking).endswith(b"None True"))
+
+    def test_though_server_close_fails(self):
+        class Failing(HTTPServer):
+            closed = 0
+
+            def server_close(self):
+                self.closed += 1
+                super().server_close()
+                raise FileNotFoundError("there is no such socket")
+
+        server = Failing("127.0.0.1", 0, Quiet)
+        server.start()
+        with self.assertLogs("ownhands", "ERROR"):
+            server.stop()
+        self.assertEqual((1, None), (server.closed, server.socket))
 
     def test_what_is_left_of_one_life_does_not_end_the_next(self):
         server = self.serve()

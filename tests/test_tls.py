@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import unittest
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import trustme
 from nose2.tools import params
 
 from ownhands import HTTPServer, RequestHandler, Response
+from ownhands.connection import cut_off
 from ownhands.testing import encode_request, parse_replies
 from ownhands.tls import TLSConnection, make_context
 
@@ -91,6 +93,23 @@ def read_all(connection):
         while octets := connection.recv(65536):
             received += octets
     return received
+
+
+class TestCut(TLSTest):
+    def test_sends_nothing_in_clear_nor_an_end(self):
+        near, far = socket.socketpair()
+        context = make_context(self.files.pair)
+        server = context.wrap_socket(near, server_side=True, do_handshake_on_connect=False)
+        handshake = threading.Thread(target=server.do_handshake)
+        handshake.start()
+        client = self.client_context().wrap_socket(far, server_hostname="localhost", suppress_ragged_eofs=False)
+        self.addCleanup(client.close)
+        handshake.join(PATIENCE)
+        connection = TLSConnection(server)
+        self.addCleanup(connection.close)
+        cut_off(connection)
+        self.assertRaises(OSError, connection.send, b"secret")  # the turn goes on, and does not know
+        self.assertRaises(ssl.SSLEOFError, client.recv, 100)
 
 
 class TestExchange(TLSTest):
