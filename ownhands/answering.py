@@ -77,6 +77,18 @@ class AnsweringHandler(Limits, ConnectionHandler):
         self._outgoing = self._reception = self._exchange = None
 
     @property
+    def needs_thread(self) -> bool:  # type: ignore[override]
+        """Whether the next turn may call a handler's code, as none does that sends on what is all there."""
+        outgoing = self._outgoing
+        return not self.is_lingering and (outgoing is None or not outgoing.is_all_there or bool(self._unused))
+
+    def cut(self) -> None:
+        if (outgoing := self._outgoing) is not None and outgoing.until_close:
+            self._end_in_reset()  # behind the turn, or it would look whole
+        else:
+            super().cut()
+
+    @property
     def is_idle(self) -> bool:
         return self._exchange is None and self._outgoing is None and not self.is_lingering and not self._is_behind
 

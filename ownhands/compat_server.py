@@ -64,7 +64,7 @@ class ServiceActions:
 
     close_connection = False
     wants_write = is_paused = False
-    is_idle = True
+    is_idle = needs_thread = True
 
     def __init__(self, room: "Room", interval: float) -> None:
         self.room, self.interval = room, interval

@@ -17,7 +17,7 @@ from .parser import LAST_CHUNK, Pair, ProtocolError, encode_chunk, parse_chunk_l
 PIECE_SIZE = 64 << 10  # octets read from a file, or decoded, at once
 SMALL_PIECE_SIZE = 1 << 10  # octets, below which one is copied rather than kept as it came
 TURN_SIZE = 256 << 10  # octets sent before other connections have their turn
-TURN_PIECES = 32  # the same in pieces, for which small ones are asked and sent
+TURN_PIECES = 8  # the same in pieces, for which small ones are asked and sent
 # What sendfile says of the file, and not of the connection.
 FAULTS_OF_FILES = frozenset([errno.EBADF, errno.EIO, errno.EINVAL, errno.EOVERFLOW, getattr(errno, "ESTALE", -1)])
 MAX_EXTENSIONS_SIZE = 64 << 10  # octets of chunk extensions in one content
@@ -224,8 +224,9 @@ class Outgoing:
     pace: SendPace | None = None  # at which the client takes it
 
     def __init__(self, octets: bytes, pieces: Iterator[bytes] | None = None, close: Callable[[], None] | None = None,
-                 size: int = 0) -> None:
+                 size: int = 0, is_all_there: bool = False) -> None:
         self.size = size  # octets sent
+        self.is_all_there = is_all_there or pieces is None  # whether only the server's own code gives more of it
         self._buffer = memoryview(octets)[size:]
         self._pieces = pieces
         self._close = close

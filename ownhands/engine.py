@@ -25,7 +25,7 @@ class EngineThread(threading.Thread):
     def __init__(self, engine: "Engine", run: Callable[[], None], name: str) -> None:
         super().__init__(target=run, name=name, daemon=engine.daemon)
         self.engine = engine
-        self.connection: Any = None  # one that was accepted, in its first turn; its server's to set
+        self.connection: Any = None  # one that was accepted, in its first turn, or its handler; its server's to set
 
 
 class Engine(Lane):
@@ -147,8 +147,9 @@ class Engine(Lane):
             self._turn_started = self.clock()  # each of several in the listener's turn is judged by itself
             if not self._turn or self._turn[-1].caution.turns < math.inf:
                 return False
-            watch = self._turn.pop()
+            watch = self._turn[-1]
             self._let_go(watch, ident)
+            self._turn.pop()
         watch.caution.spend(self._turns)
         self._crew.promote()
         return True
@@ -203,7 +204,11 @@ class Engine(Lane):
                     watch = turn.pop()
                 except IndexError:
                     return  # it has just ended
-                self._let_go(watch, self._leader_ident)
+                try:
+                    self._let_go(watch, self._leader_ident)
+                except MemoryError:
+                    turn.append(watch)
+                    raise
             self._note_slow(watch)
             self._crew.promote()
         elif not self._crew.has_leader:
@@ -225,12 +230,13 @@ class Engine(Lane):
             self._crew.promote()  # whatever has failed: nobody would lead any more
 
     def _queue(self, fd: int, now: float) -> None:
-        """Puts a ready connection in the line for a thread, out of the poller's sight."""
+        """Puts a ready connection in the line for a thread, out of the poller's sight, unless its turn needs none."""
         watch = self._list.watches.get(fd)
         if watch is None or watch.busy or (watch.is_listener and not self.has_room()):
             self._set_aside(fd, watch)
-        elif watch.is_listener:
-            self._take(watch.turner.refuse_turn, watch)
+        elif watch.is_listener or not watch.turner.needs_thread:
+            if (turner := watch.turner) is not None:  # of a listener several threads may have closed it
+                self._take(turner.refuse_turn if watch.is_listener else turner.take_turn, watch)
             self._settle(watch)
         else:
             self._list.mute(watch)

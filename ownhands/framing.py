@@ -124,19 +124,20 @@ def without_lines(begin: bytes, fields: Fields) -> bytes:
 
 def _outgoing(head: bytes, content: Any, length: int | None, is_10: bool, connection: Any) -> Outgoing:
     if isinstance(content, bytes):
-        return Outgoing(head + content) if len(content) <= SMALL_SIZE else Outgoing(head, iter((content,)))
-    close = _closer(content)
+        if len(content) <= SMALL_SIZE:
+            return Outgoing(head + content)
+        return Outgoing(head, iter((content,)), is_all_there=True)
+    close, is_file = _closer(content), isinstance(content, FileSlice) or descriptor_of(content) is not None
     if isinstance(content, FileSlice) and type(connection) is socket.socket and hasattr(os, "sendfile"):
         return FileOutgoing(head, content, content.offset, content.length)
     if hasattr(content, "read"):
-        if (length is not None and type(connection) is socket.socket and hasattr(os, "sendfile")
-                and descriptor_of(content) is not None):
+        if length is not None and type(connection) is socket.socket and hasattr(os, "sendfile") and is_file:
             return FileOutgoing(head, content, content.tell(), length)
         content = read_pieces(content, length)
     pieces: Iterator[bytes] = map(check_piece, content)
     first = next(pieces, b"")  # what raises here is answered with 500
     pieces = _encode_pieces(chain((first,), pieces), length, is_10)
-    return Outgoing(head + next(pieces) if first else head, pieces, close)
+    return Outgoing(head + next(pieces) if first else head, pieces, close, is_all_there=is_file)
 
 
 def _encode_pieces(pieces: Iterable[bytes], length: int | None, is_10: bool) -> Iterator[bytes]:

@@ -65,7 +65,8 @@ class RequestHandler(ExchangeHandler):
     def log_exchange(self, request: Request | None, response: Response, size: int) -> None:
         """Called once an answer is out, or was cut, if `ownhands.access` took INFO when the connection began.
 
-        `size` is what was sent of it, in octets, the head included.
+        `size` is what was sent of it, in octets, the head included. Where no thread is free it may be called on the
+        one that serves: it should not wait for anything.
         """
         is_known = isinstance(self.client_address, tuple)  # that of a client on a Unix socket is none
         client = self.client_address[0].removeprefix("::ffff:") if is_known else "-"

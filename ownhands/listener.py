@@ -116,7 +116,7 @@ class Acceptor:
 
     close_connection = False
     wants_write = False
-    is_idle = True
+    is_idle = needs_thread = True
 
     def __init__(self, server: Any, clock: Any, gives_way: Callable[[], bool] = bool,
                  has_room: Callable[[], bool] = lambda: True, life: Any = None,

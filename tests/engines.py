@@ -140,7 +140,7 @@ class FakeTurner:
         self.close_connection = False
         self.deadline = math.inf
         self.wants_write = self.is_lingering = self.is_paused = False
-        self.is_idle = True
+        self.is_idle = self.needs_thread = True
         self.threads: list[threading.Thread] = []
         self.steps: list[Callable[[], None]] = []
         self.turns = threading.Semaphore(0)

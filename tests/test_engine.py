@@ -354,6 +354,22 @@ class NoThreadTest(EngineTest):
         self.stage.turn(1001, turner)
         self.assertEqual(["refuse", "turn"], turner.log)
 
+    def test_who_needs_none_does_not_wait(self):
+        turner = FakeTurner()
+        turner.needs_thread = False
+        self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        self.wait_in_line((1001, turner))
+        self.assertEqual((["turn"], [threading.current_thread()]), (turner.log, turner.threads))
+
+    def test_what_means_the_program_is_raised(self):
+        turner = FakeTurner()
+        turner.needs_thread = False
+        turner.steps.append(mock.Mock(side_effect=KeyboardInterrupt))
+        self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        self.assertRaises(KeyboardInterrupt, self.wait_in_line, (1001, turner))
+
     def test_deadlines_pass_all_the_same(self):
         turner = FakeTurner()
         turner.deadline = 3.0

@@ -9,6 +9,7 @@ from nose2.tools import params
 
 from ownhands import HTTPError, HTTPServer, RequestHandler, Response
 from ownhands.connection import wait_until_ready
+from ownhands.content import TURN_PIECES
 from ownhands.testing import MockClient, MockConnection, in_pieces, parse_replies
 
 from .turns import GET, GET_CLOSE, Session, Source, answering, post, statuses
@@ -374,12 +375,21 @@ class Iterables(unittest.TestCase):
 
 
 class Turns(unittest.TestCase):
+    @params((b"x" * 200_000, b"", False), (b"x" * 200_000, GET, True), ([b"x" * 200_000, b"y"], b"", True),
+            (io.BytesIO(b"x" * 200_000), b"", True))
+    def test_need_a_thread_of_those_who_run_the_handlers_code(self, content, more, needs_thread):
+        session = Session(answering(content), room=1000)
+        self.assertTrue(session.handler.needs_thread)
+        session.wire.coming.append(GET + more)
+        session.handler.take_turn()
+        self.assertEqual((session.handler.wants_write, session.handler.needs_thread), (True, needs_thread))
+
     def test_small_pieces_leave_others_their_turns(self):
         source = Source(*[b"x"] * 100)
         session = Session(answering(source))
         session.wire.coming.append(GET)
         session.handler.take_turn()
-        self.assertEqual((source.asked, session.handler.wants_write), (32, True))
+        self.assertEqual((source.asked, session.handler.wants_write), (TURN_PIECES, True))
         session.take()
         self.assertEqual(session.replies()[0].content, b"x" * 100)
 
