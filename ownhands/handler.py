@@ -69,7 +69,7 @@ class RequestHandler(ExchangeHandler):
         one that serves: it should not wait for anything.
         """
         is_known = isinstance(self.client_address, tuple)  # that of a client on a Unix socket is none
-        client = self.client_address[0].removeprefix("::ffff:") if is_known else "-"
+        client = self.client_address[0] if is_known else "-"
         access_log.info(FORMATS[self.log_format](
             Answered(client, self.user, time.time(), request, response.status, size, self._refused_line)))
 

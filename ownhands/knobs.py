@@ -13,6 +13,10 @@ NOT_HERE = {  # what socketserver has as class attributes, and to be said where 
     "allow_reuse_port": "bind a socket of your own, and set it as `socket`",
 }
 
+OR_NONE = frozenset(["lanes", "max_requests", "switch_interval"])  # numbers, or None
+HANDLER_ARGUMENTS = 3
+CO_VARARGS = 4  # inspect's; that takes long to import
+
 
 def is_knob(owner: Any, name: str) -> bool:
     """Whether `name` is a public class attribute of `owner` that holds a value, not a method or a property."""
@@ -30,9 +34,23 @@ def check_knob(name: str, value: Any, owners: list[Any], server: Any) -> None:
         raise TypeError(f"{name} has no meaning here: {NOT_HERE[name]}")
     if not owners:
         raise TypeError(f"{name!r} is no knob of {server.__name__} or of its handler")
-    default = getattr(owners[-1], name)
-    if isinstance(value, str) and isinstance(default, (int, float)) and not isinstance(default, bool):
-        raise TypeError(f"{name} is a number, not {value!r}")
+    if (is_number(getattr(owners[-1], name)) or name in OR_NONE) and not is_number(value) and not (
+            value is None and name in OR_NONE):
+        raise TypeError(f"{name} is a number{' or None' if name in OR_NONE else ''}, not {value!r}")
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_handler(handler: Any) -> None:
+    """Raises TypeError for what can make no handler, as far as that can be seen."""
+    if not callable(handler):
+        raise TypeError(f"handler is a class, or what makes a handler, not {handler!r}")
+    if isinstance(handler, FunctionType) and handler.__code__.co_argcount < HANDLER_ARGUMENTS and not (
+            handler.__code__.co_flags & CO_VARARGS):
+        raise TypeError(f"{handler.__name__} is called with a connection, its client's address and the server; "
+                        "a WSGI application is served by ownhands.wsgi.WSGIHandler")
 
 
 def handler_class(handler: Any) -> Any:

@@ -21,6 +21,7 @@ ACCEPTS_A_TURN = 4  # at least, if there are as many
 ACCEPT_FOR = 0.002  # seconds in one turn at most
 SPARE_DESCRIPTORS = 64  # that are kept for anything but connections
 SHORT_OF_DESCRIPTORS = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+MAPPED = "::ffff:"  # before the address of an IPv4 client
 PAUSE = 0.5  # seconds without accepting, when the system is short of descriptors or memory
 
 
@@ -75,6 +76,16 @@ def describe_url(scheme: str, host: str, port: int) -> str:
     if host in ("", "0.0.0.0", "::"):
         host = "localhost"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def client_address_of(address: Any) -> Any:
+    """The address that accept gave, of an IPv4 client of a listener for both as on one for IPv4 (RFC 4291 2.5.5.2).
+
+    What is compared with it, to let somebody in or keep him out, would not know the other form.
+    """
+    if type(address) is tuple and address[0].startswith(MAPPED):
+        return address[0].removeprefix(MAPPED), address[1]
+    return address
 
 
 def max_descriptors() -> int:

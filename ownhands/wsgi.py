@@ -2,7 +2,6 @@
 
 Owns the order of an exchange with an application and how its answer is framed. Refuses to know turns and who polls.
 """
-import math
 import os
 import socket
 from importlib import import_module
@@ -13,7 +12,7 @@ from time import time
 from typing import Any
 from wsgiref.types import WSGIApplication
 
-from .connection import INTERRUPTS, wait_until_ready, wait_until_taken
+from .connection import INTERRUPTS, wait_until_taken
 from .content import ContentError, FileOutgoing, Outgoing, as_given, exactly, in_chunks
 from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, server_lines, without_lines
 from .gateway import (
@@ -28,7 +27,6 @@ from .gateway import (
     server_environ,
 )
 from .handler import RequestHandler
-from .knobs import with_attributes
 from .logs import log
 from .messages import HTTPError, Request, Response
 from .pace import Pace
@@ -123,7 +121,7 @@ class WSGIHandler(RequestHandler):
         environ = server_environ(host, port, request.scheme, self.server.max_threads > 1).copy()
         if isinstance(self.client_address, tuple):  # that of a client on a Unix socket is none
             # Without the prefix of an IPv4 client on a socket for both: applications look for 127.0.0.1.
-            environ["REMOTE_ADDR"] = self.client_address[0].removeprefix("::ffff:")
+            environ["REMOTE_ADDR"] = self.client_address[0]
             environ["REMOTE_PORT"] = str(self.client_address[1])
         return environ
 
@@ -340,18 +338,6 @@ class WSGIServer(HTTPServer):
 
     def set_app(self, application: WSGIApplication | None) -> None:
         self.application = application
-
-    def handle_request(self) -> None:
-        """Serves one request on this thread, or calls handle_timeout where no client comes within `timeout`."""
-        self.open()
-        if not wait_until_ready(self.socket, False, math.inf if self.timeout is None else self.timeout):
-            return self.handle_timeout()
-        handler = self.RequestHandlerClass
-        self.RequestHandlerClass = with_attributes(handler, {"max_requests": 1})
-        try:
-            self._handle_request_noblock()  # type: ignore[attr-defined]  # BaseServer's: its stages in their order
-        finally:
-            self.RequestHandlerClass = handler
 
     def __enter__(self) -> "WSGIServer":
         return self

@@ -238,7 +238,7 @@ class AccessLogTest(unittest.TestCase):
     def line(self, log_format, **fields):
         with self.assertLogs("ownhands.access", logging.INFO) as logs, mock.patch("time.time", return_value=1.5):
             server = HTTPServer(handler=Logged, log_format=log_format)
-            server.on_connect(MockConnection(encode_request("/a?b=c", **fields)), ("::ffff:192.0.2.1", 4711, 0, 0))
+            server.on_connect(MockConnection(encode_request("/a?b=c", **fields)), ("192.0.2.1", 4711))
         return logs.records[0].getMessage()
 
     @params(("common", r'192\.0\.2\.1 - me \[01/Jan/1970:\d\d:\d\d:01 [+-]\d{4}\] "GET /a\?b=c HTTP/1\.1" 200 \d+'),

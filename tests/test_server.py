@@ -121,12 +121,24 @@ class KnobTest(unittest.TestCase):
         with self.assertRaisesRegex(TypeError, f"{name} is a number, not '4'"):
             HTTPServer(handler=Quiet, **{name: "4"})
 
+    @params("max_threads", "max_content_size", "idle_timeout", "max_connections", "shutdown_timeout", "min_rate")
+    def test_so_is_none_where_something_bounds(self, name):
+        with self.assertRaisesRegex(TypeError, f"{name} is a number, not None"):
+            HTTPServer(handler=Quiet, **{name: None})
+
+    @params("max_requests", "lanes", "switch_interval")
+    def test_others_are_a_number_or_none(self, name):
+        HTTPServer(handler=Quiet, **{name: None})
+        HTTPServer(handler=Quiet, **{name: 4})
+        with self.assertRaisesRegex(TypeError, f"{name} is a number or None, not '4'"):
+            HTTPServer(handler=Quiet, **{name: "4"})
+
     @params("timeout", "address_family", "socket_type", "allow_reuse_port")
     def test_what_means_nothing_here_is_an_error_too(self, name):
         with self.assertRaisesRegex(TypeError, "no meaning here"):
             HTTPServer(handler=Quiet, **{name: 1})
 
-    @params((("127.0.0.1", 0), Quiet), ("", 0, None), ("", 0, "Quiet"))
+    @params((("127.0.0.1", 0), Quiet), ("", 0, None), ("", 0, "Quiet"), ("", 0, lambda environ, start_response: []))
     def test_arguments_of_another_kind_are_an_error(self, *arguments):
         with self.assertRaises(TypeError):
             HTTPServer(*arguments)
@@ -309,6 +321,43 @@ class StageTest(ServerTest):
         self.assertEqual((200, b"/here\n"), (reply.status, reply.content))
 
 
+class HandleRequestTest(ServerTest):
+    def test_serves_one_and_returns_though_its_client_stays(self):
+        server = HTTPServer("127.0.0.1", 0, Quiet)
+        self.addCleanup(server.server_close)
+        server.open()
+        for _ in range(2):
+            client = self.connect(server, GET)
+            server.handle_request()
+            self.assertTrue(self.read(client).endswith(b"/\n"))
+
+    @params(Greeter, lambda *arguments: Greeter(*arguments))
+    def test_serves_any_handler(self, handler):
+        server = HTTPServer("127.0.0.1", 0, handler)
+        self.addCleanup(server.server_close)
+        server.open()
+        client = self.connect(server)
+        server.handle_request()
+        self.assertEqual(b"hello", self.read(client))
+
+    def test_calls_handle_timeout_where_nobody_comes(self):
+        server = HTTPServer("127.0.0.1", 0, Quiet)
+        self.addCleanup(server.server_close)
+        server.timeout = 0
+        with mock.patch.object(server, "handle_timeout") as handle_timeout:
+            server.handle_request()
+        handle_timeout.assert_called_once_with()
+
+
+class ClientAddressTest(ServerTest):
+    @params((("::ffff:192.0.2.1", 5, 0, 0), ("192.0.2.1", 5)), (("2001:db8::1", 5, 0, 0), ("2001:db8::1", 5, 0, 0)),
+            (("192.0.2.1", 5), ("192.0.2.1", 5)), ("/client", "/client"), (b"", b""))
+    def test_is_the_same_on_a_listener_for_both_families(self, given, address):
+        server = HTTPServer(handler=Quiet)
+        server.socket = mock.Mock(spec=["accept"], accept=lambda: (None, given))
+        self.assertEqual((None, address), server.get_request())
+
+
 class GivenSocketTest(ServerTest):
     def test_its_port_is_the_servers(self):
         listener = socket.create_server(("127.0.0.1", 0))
@@ -439,7 +488,7 @@ class LanesTest(unittest.TestCase):
 class DescriptorsTest(ServerTest):
     @params((32, 16), (1000, 936), (100_000, 10_000))
     def test_there_are_connections_for_however_few(self, descriptors, connections):
-        with mock.patch("ownhands.server.max_descriptors", return_value=descriptors):
+        with mock.patch("ownhands.lifecycle.max_descriptors", return_value=descriptors):
             server = self.serve(lanes=1)
         self.assertEqual(connections, server._engines[0].max_connections)
 
@@ -583,6 +632,14 @@ class StopTest(ServerTest):
         self.assertIn(b"one", self.answer(client))
         block.end()
         self.assertRaises(ConnectionResetError, self.read, client)
+
+    def test_can_be_waited_for(self):
+        server = HTTPServer("127.0.0.1", 0, Quiet)
+        server.wait()
+        server.start()
+        threading.Thread(target=server.stop).start()
+        server.wait()
+        self.assertIsNone(server.socket)
 
     def test_from_a_handler_of_another_server_waits(self):
         class Stopper(RequestHandler):

@@ -87,16 +87,6 @@ class EnvironTest(unittest.TestCase):
         sent = send(application, [head("/a"), head("/a"), head("/b")]).sent
         self.assertEqual([reply.content for reply in parse_replies(sent)], [b"/a!no", b"/a!no", b"/b!no"])
 
-    def test_of_an_ipv4_client_on_a_socket_for_both(self) -> None:
-        seen = []
-
-        def application(environ: Any, start_response: Any) -> list[bytes]:
-            seen.append(environ["REMOTE_ADDR"])
-            return hello(environ, start_response)
-
-        server_for(application).on_connect(MockConnection(head()), ("::ffff:127.0.0.1", 1, 0, 0))
-        self.assertEqual(seen, ["127.0.0.1"])
-
     def test_without_a_client_address(self) -> None:
         self.assertEqual(MockClient(server_for(validator(hello)))("/").content, b"hello")
 

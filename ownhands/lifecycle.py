@@ -1,0 +1,303 @@
+"""A server's life: opening, serving until it is told to stop, ending, any number of times. And what is served by.
+
+Owns the engines and the listener. Refuses to know what becomes of a connection: server.py does, and HTTP nobody here.
+"""
+import math
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from socketserver import BaseServer, TCPServer, ThreadingMixIn
+from typing import TYPE_CHECKING, Any, Self
+
+from .connection import ConnectionHandler
+from .engine import Engine, EngineThread
+from .knobs import handler_class
+from .listener import Acceptor, bind, describe_url, max_descriptors, raise_descriptor_limit
+from .logs import log
+from .monitor import Monitor
+from .program import Latch, handling_signals, switching_threads_after
+from .stopping import Stopping
+from .watch import Caution
+
+THREADS_A_LANE = 8  # fewer would all be held by a few slow handlers, and the lane's connections wait for them
+
+
+class LifeCycle(ThreadingMixIn, TCPServer):
+    """The half of HTTPServer that owns the engines: see there."""
+
+    max_threads = 64  # that run handlers; past it requests wait
+    max_wait = 10.0  # seconds that a request waits for a thread; then it is refused
+    max_connections = 10_000  # past it new ones wait in the backlog
+    shutdown_timeout = 30.0  # seconds that requests may go on when the server stops
+    switch_interval: float | None = 0.0001  # seconds of computing after which `serve` lets another thread go on
+    request_queue_size = 1024  # connections in the backlog
+    allow_reuse_address = os.name == "posix"  # on Windows it would let two servers share a port
+    daemon_threads = True
+    tls: Any = None  # an ssl.SSLContext, or the files (certificate, key)
+    lanes: int | None = None  # engines, which share the threads out; by default one, more where there is no GIL
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+
+    if TYPE_CHECKING:
+        _end_connection: Callable[[ConnectionHandler], None]
+
+    def __init__(self, server_address: tuple[str, int], RequestHandlerClass: Any) -> None:
+        BaseServer.__init__(self, server_address, RequestHandlerClass)
+        self.is_stopping = False
+        self.socket: socket.socket | None = None  # type: ignore[assignment]  # the listener, once it is open
+        found = handler_class(RequestHandlerClass)
+        self.serves_in_turns = isinstance(found, type) and issubclass(found, ConnectionHandler)
+        self._engines: list[Engine] = []
+        self._monitor: Monitor | None = None
+        self._lock = threading.Lock()  # for `_over` and `_listening`
+        self._over = Latch()  # of serving; each time has its own
+        self._over.set()
+        self._begun = Latch()  # that serving has begun; each time has its own
+        self._serving_thread: int | None = None
+        self._was_cut = False
+        self._listening = 0  # engines that have not let go of the listener
+        self._tls_context: Any = None
+        if self.tls is not None:
+            self.reload_tls()
+
+    def open(self) -> None:
+        """Opens the port; `url` is known then. Raises OSError.
+
+        A listening `socket` that was set before, plain or wrapped in TLS, is taken as it is.
+        """
+        if self.socket is None:
+            self.server_bind()
+        assert self.socket is not None
+        self.socket.setblocking(False)
+        address = self.socket.getsockname()
+        if isinstance(address, tuple) and address[1] != self.server_address[1]:  # a Unix socket's is none
+            self.server_address = address[:2]
+
+    def server_bind(self) -> None:
+        """Makes `socket` and listens. `server_address` becomes what it was bound to."""
+        host, port = self.server_address[:2]
+        self.socket = bind(str(host), int(port), self.request_queue_size, self.allow_reuse_address)
+        self.server_address = (host, self.socket.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """Where the server is, with the real port once it is open."""
+        is_secret = self.tls is not None or hasattr(self.socket, "context")
+        host, port = self.server_address[:2]
+        return describe_url("https" if is_secret else "http", str(host), int(port))
+
+    def serve(self) -> None:
+        """Listens and serves until SIGINT, SIGTERM or `stop`: the whole of a program. The second SIGINT ends at once.
+
+        Raises SystemExit: with one line where the port cannot be opened, with 1 where a request had to be cut.
+        """
+        try:
+            self.open()
+        except (OSError, OverflowError, UnicodeError) as error:  # no such port; nor can this be a host's name
+            host, port = map(str, self.server_address[:2])
+            reason = getattr(error, "strerror", None) or error
+            raise SystemExit(f"ownhands: cannot listen on {host or '*'}:{port}: {reason}") from None
+        raise_descriptor_limit(2 * self.max_connections + self.max_threads)  # a file to send, or to receive into, each
+        renew = self._renew_tls if isinstance(self.tls, tuple) else None
+        with handling_signals(self.stop, renew), switching_threads_after(self.switch_interval):
+            if not self.is_stopping:  # `stop` was called before
+                self.announce()
+            self.serve_forever()
+        if self._was_cut:
+            raise SystemExit(1)
+
+    def reload_tls(self) -> None:
+        """Reads the certificate files again, for connections from now on. Raises OSError, and then keeps the old ones.
+
+        From any thread. `serve` calls it on SIGHUP, where the system has it, if `tls` names files.
+        """
+        from .tls import make_context  # ssl takes longer to import than all the rest
+        self._tls_context = make_context(self.tls)
+
+    def announce(self) -> None:
+        """Called by `serve` once the port is open: says where."""
+        print(f"Serving on {self.url} (Ctrl-C stops)", flush=True)
+
+    def _renew_tls(self) -> None:
+        try:
+            self.reload_tls()
+            log.info("the certificate was read again")
+        except OSError as error:
+            log.error("the certificate could not be read again, the old one stays: %s", error)
+
+    def start(self) -> None:
+        """Opens the port and serves on a thread of its own, until `stop`; nothing if it serves. Raises OSError."""
+        if not self._claim(forgets_stop=True):
+            return
+        try:
+            self._prepare()
+            begun, failures = self._begun, list[BaseException]()
+            threading.Thread(target=self._serve_beside, args=(begun, failures), name="ownhands-monitor",
+                             daemon=True).start()
+        except BaseException:
+            self._end()
+            raise
+        begun.wait()
+        if failures:
+            raise failures[0]
+
+    def _serve_beside(self, begun: Latch, failures: list[BaseException]) -> None:
+        """Serves for `start`, which waits for the beginning, and raises what has failed until then."""
+        try:
+            self._serve()
+        except BaseException as error:
+            if begun.is_set():
+                raise
+            failures.append(error)
+        finally:
+            begun.set()
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serves on this thread until `stop`, or waits for the end if another thread serves. Nothing is polled."""
+        if not self._claim():
+            self._over.wait()
+            return
+        try:
+            if not self.is_stopping:
+                self._prepare()
+        except BaseException:
+            self._end()
+            raise
+        self._serve()
+
+    def _claim(self, forgets_stop: bool = False) -> bool:
+        """Whether the caller is the one who may serve."""
+        with self._lock:
+            if not self._over.is_set():
+                return False
+            if forgets_stop:
+                self.is_stopping = False  # before `_over` is another: see `stop`
+            self._serving_thread = threading.get_ident()  # first: a signal handler on it must not wait for its end
+            self._over, self._begun = Latch(), Latch()
+            return True
+
+    def _serve(self) -> None:
+        self._serving_thread = threading.get_ident()
+        try:
+            self._run()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        try:
+            if self.socket is not None:  # where nothing was served; else the last engine has closed it
+                self.server_close()
+        except Exception:
+            log.exception("server_close has failed")
+        for engine in self._engines:
+            engine.close()
+        self.is_stopping, self._engines, self._monitor = False, [], None
+        with self._lock:  # against who begins anew
+            self._over.set()  # first: a signal handler on this thread must not wait for it
+            self._serving_thread = None
+
+    def _prepare(self) -> None:
+        """Opens the port and makes the engines, so that `on_connect` may have connections watched."""
+        self.open()
+        self._was_cut, self._listening = False, 0
+        lanes = self.lane_count
+        descriptors = max_descriptors()
+        connections = min(self.max_connections, max(descriptors - self.max_threads, descriptors // 2))
+        self._engines = [Engine(self._close_turner, max(self.max_threads // lanes, 1), max(connections // lanes, 1),
+                                self.max_wait, self.daemon_threads, self.clock,
+                                Caution(0 if self.serves_in_turns else math.inf)) for _ in range(lanes)]
+        self._monitor = Monitor(self._engines)
+
+    def _run(self) -> None:
+        engines, monitor, listener = self._engines, self._monitor, self.socket
+        if monitor is None or listener is None:
+            return  # stop was called before
+        found = handler_class(self.RequestHandlerClass)
+        name = getattr(found, "__name__", type(found).__name__)
+        stopping = Stopping(engines, name, self.shutdown_timeout, self.clock)
+        try:
+            for engine in engines:
+                self._listen(engine)
+            for engine in engines:
+                engine.start()
+            self._begun.set()
+            if self.is_stopping:  # stop was called meanwhile
+                self._stop_engines()
+            monitor.run(lambda: stopping.is_over(self.is_stopping))
+        finally:
+            stopping.cut()  # where one could not be started, the others are not needed
+            self._was_cut = stopping.report()
+
+    def _listen(self, engine: Engine) -> None:
+        """Before any engine is started, since the last one to let go of the listener closes it."""
+        assert self.socket is not None
+        self._listening += 1
+        acceptor = Acceptor(self, self.clock, engine.give_way, engine.has_room, self._over, lambda: [
+            each.has_leader for each in self._engines if each is not engine])
+        engine.watch(self.socket.fileno(), acceptor, is_listener=True)
+
+    @property
+    def lane_count(self) -> int:
+        """One where there is a GIL: more leaders would only contend for it. Each has its share of threads and all."""
+        if self.lanes is not None:
+            return max(min(self.lanes, self.max_threads, self.max_connections), 1)
+        has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+        cores = 1 if has_gil() else os.cpu_count() or 1
+        return max(min(cores, self.max_threads // THREADS_A_LANE, self.max_connections), 1)
+
+    def stop(self) -> None:
+        """Ends serving: idle connections at once, others when they have been answered.
+
+        From any thread or signal handler, any number of times; before serving, it makes that return at once. Waits for
+        the end, unless it is called by a thread that the end depends on.
+        """
+        over = self._over  # first: of a server that is started meanwhile nobody has asked to stop
+        self.is_stopping = True
+        self._stop_engines()
+        current = threading.current_thread()
+        is_needed = isinstance(current, EngineThread) and current.engine in self._engines
+        if current.ident != self._serving_thread and not is_needed:
+            over.wait()
+
+    def wait(self) -> None:
+        """Until serving has ended, at once where nothing is served. Not for a handler: serving would wait for it."""
+        self._over.wait()
+
+    def _stop_engines(self) -> None:
+        engines, monitor = self._engines, self._monitor
+        for engine in engines:
+            engine.stop()
+        if monitor is not None:
+            monitor.wake()
+
+    shutdown = stop
+
+    def server_close(self) -> None:
+        """Closes the listener."""
+        listener, self.socket = self.socket, None
+        if listener is not None:
+            with suppress(OSError):  # somebody has closed it behind our back
+                listener.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _close_turner(self, turner: Any) -> None:
+        if isinstance(turner, Acceptor):
+            if turner.life is not self._over:
+                return None  # it serves anew, and has another listener
+            with self._lock:
+                self._listening -= 1
+                is_last = not self._listening
+            return self.server_close() if is_last else None
+        try:
+            self._end_connection(turner)
+        except Exception:
+            self.handle_error(turner.connection, turner.client_address)
