@@ -219,9 +219,12 @@ class ExchangeHandler(AnsweringHandler):
     def gather_this(self, max_size: int, open_file: Callable[[], BinaryIO]) -> None:
         """For `on_head`: the content of this request may have `max_size` octets, and comes before `on_request`.
 
-        What is too large for memory goes to the file that `open_file()` gives, which is closed once the answer is out.
-        An HTTPError or OSError of that, or of writing to it, is answered.
+        What is larger than `max_memory_size` goes to the file that `open_file()` gives, open for writing and reading,
+        which is closed once the answer is out; `request.stream` has it either way. An HTTPError or OSError of that, or
+        of writing to it, is answered. Raises TypeError for a file that is open already.
         """
+        if not callable(open_file):
+            raise TypeError("open_file is a function that opens the file once it is needed, not a file")
         if self._reception is not None:  # else there is no content
             self._reception.max_size, self._reception.is_streamed = max_size, False
             self._reception.open_file = open_file

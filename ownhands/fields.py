@@ -106,6 +106,7 @@ NO_FIELD = {  # keywords of other libraries, of which a field would be made that
     "status_code": "the status is the second argument, by position",
     "code": "the status is the second argument, by position",
     "detail": "the detail is the second argument, by position",
+    "fields": "each field is a keyword argument: x_request_id='1' is X-Request-Id: 1",
     "headers": "each field is a keyword argument: x_request_id='1' is X-Request-Id: 1",
     "media_type": "write content_type='text/html'",
     "mimetype": "write content_type='text/html'",

@@ -64,7 +64,7 @@ class FileHandler(AuthHandler):
     min_gzip_size = 1 << 10  # octets; less is not worth it
     max_gzip_size = 1 << 20  # octets; more would take too long for one request
     max_ranges = 32  # in one request; 416
-    can_upload = False
+    _can_upload = False  # UploadHandler can
 
     def setup(self) -> None:
         super().setup()
@@ -194,7 +194,7 @@ class FileHandler(AuthHandler):
             if coding == IDENTITY:
                 return self.whole_file(content, status, media_type, "", "", self.varying)
             # What anybody may send here must not become the content of another file.
-            found = None if self.can_upload else self.open_file((*names[:-1], names[-1] + SUFFIXES[coding].encode()))
+            found = None if self._can_upload else self.open_file((*names[:-1], names[-1] + SUFFIXES[coding].encode()))
             if found is not None and found[1].st_mtime + _SIBLING_SLACK >= status.st_mtime:
                 close(content)
                 return self.whole_file(*found, media_type, coding, "", self.varying)
@@ -247,7 +247,7 @@ class FileHandler(AuthHandler):
         else:
             query = request.query
             text = listing.render(path, entries, query.get("sort", "name"), query.get("order", ""),
-                                  can_upload=self.can_upload, home=Path(root).resolve().name or "Files")
+                                  can_upload=self._can_upload, home=Path(root).resolve().name or "Files")
             media_type = "text/html; charset=utf-8"
         content = text.encode("utf-8", "replace")
         pairs = [("Content-Type", media_type), ("Content-Security-Policy", listing.CONTENT_SECURITY_POLICY),
@@ -277,7 +277,7 @@ class UploadHandler(FileHandler):
     A compressed file beside another is not sent in its place here, for anybody may have sent it.
     """
 
-    can_upload = True
+    _can_upload = True
     overwrite = False  # whether a file may take the place of another
     max_upload: int | None = None  # octets of one file; 413
 

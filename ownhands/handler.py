@@ -88,7 +88,8 @@ class RequestHandler(ExchangeHandler):
     def _other_method(self, request: Request) -> Any:
         """What answers a method that has no `do_` of its own."""
         allowed = self.allowed_methods()
-        if not allowed and hasattr(self, name := "do_" + request.method.lower()):
+        if request.method in KNOWN_METHODS and request.method not in allowed and (
+                name := _misspelt(type(self), request.method)) is not None:
             raise TypeError(f"{type(self).__name__}.{name} is never called: write do_{request.method}")
         if not allowed and request.method != "CONNECT":
             return say_hello
@@ -100,6 +101,13 @@ class RequestHandler(ExchangeHandler):
             allow = ", ".join(self._allowed_for(request))
             raise HTTPError(405, f"{request.method} is not for this resource", allow=allow)
         raise HTTPError(501, "the method is not known here")
+
+
+def _misspelt(handler: type, method: str) -> str | None:
+    """What of the class was meant to answer a method that nothing answers: do_get, doGet and their like."""
+    meant = "do" + method.lower()
+    return next((name for name in dir(handler) if name.lower().replace("_", "") == meant
+                 and name not in DO.values()), None)
 
 
 def _name_of(method: str) -> str:

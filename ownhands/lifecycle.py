@@ -79,7 +79,11 @@ class LifeCycle(ThreadingMixIn, TCPServer):
     def server_bind(self) -> None:
         """Makes `socket` and listens. `server_address` becomes what it was bound to."""
         host, port = self.server_address[:2]
-        self.socket = bind(str(host), int(port), self.request_queue_size, self.allow_reuse_address)
+        try:
+            self.socket = bind(str(host), int(port), self.request_queue_size, self.allow_reuse_address)
+        except OSError as error:
+            error.add_note(f"The server was to listen on {str(host) or '*'}:{port}.")
+            raise
         self.server_address = (host, self.socket.getsockname()[1])
 
     @property

@@ -4,16 +4,19 @@ Values made of what parser.py found and what a handler answers. Refuses to know 
 """
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, partial
 from math import isfinite
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qsl, unquote
 
-from .content import Decoder
+from .content import PIECE_SIZE, Decoder
 from .fields import NO_FIELDS, FieldArgument, Fields, Values
 from .parser import REASONS, ProtocolError, RequestHead, check_field
 from .targets import quote_reference, split_absolute_form
+
+if TYPE_CHECKING:
+    from .multipart import Part
 
 Content = str | bytes | bytearray | memoryview | Iterable[bytes] | BinaryIO
 MAX_FORM_FIELDS = 1000  # in a query or a form; more is an attack on the hash table
@@ -27,7 +30,9 @@ class HTTPError(Exception):
     """
 
     def __init__(self, status: int, detail: str = "", /, **fields: FieldArgument) -> None:
-        if not isinstance(status, int) or not 400 <= status <= 599:
+        if not isinstance(status, int):
+            raise TypeError(f"the status is a number, not {status!r}")
+        if not 400 <= status <= 599:
             raise ValueError(f"HTTPError takes a status from 400 to 599, not {status!r}; return a Response instead")
         super().__init__(status, detail)
         self.status, self.detail, self.fields = status, detail, Fields.from_keywords(fields)
@@ -184,9 +189,28 @@ class Request:
         except (ValueError, RecursionError):
             raise HTTPError(400, "the content is not JSON") from None
 
+    def parts(self) -> "Iterator[Part]":
+        """The parts of a multipart/form-data content, files among them, in order: read each before the next.
+
+        Raises HTTPError(415) where it is none, ProtocolError(400) while it is read for what is malformed.
+        """
+        from .multipart import parse_boundary, read_parts  # most programs have no such form
+        boundary = parse_boundary(self.fields.get("Content-Type", ""))
+        if boundary is None:
+            raise HTTPError(415, "this takes a form sent as multipart/form-data")
+        return read_parts(boundary, partial(self.stream.read, PIECE_SIZE))
+
+    def __getattr__(self, name: str) -> Any:
+        """Says under what name there is what other libraries have under this one."""
+        known = f": it is request.{NAMES[name]} here" if name in NAMES else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{known}", name=name, obj=self)
+
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target} {self.version}>"
 
+
+NAMES = {"headers": "fields", "body": "content", "data": "content", "text": "content.decode()", "args": "query",
+         "params": "query", "files": "parts()", "uri": "target", "remote_addr": "client_address[0]"}
 
 # RFC 9110 6.5.1: what frames, routes, authenticates, conditions or describes a message comes before its content.
 FORBIDDEN_TRAILERS = frozenset([
@@ -294,7 +318,21 @@ def as_response(answer: Any) -> Response:
         return answer
     if isinstance(answer, (str, bytes)):
         return Response(answer)
-    raise TypeError(f"a handler returns a Response, a str or bytes, not {type(answer).__name__}")
+    name = type(answer).__name__
+    instead = f": {INSTEAD[name]}" if name in INSTEAD else ""
+    raise TypeError(f"a handler returns a Response, a str or bytes, not {name}{instead}")
+
+
+INSTEAD = {  # of what is returned by mistake: what to write
+    "NoneType": "the method has no return",
+    "dict": "write Response.json(value)",
+    "list": "write Response.json(value), or Response(pieces) for pieces of bytes",
+    "tuple": "write Response(text, status)",
+    "int": "write Response(b'', status)",
+    "generator": "write Response(pieces)",
+    "coroutine": "handlers are not async, they may wait as they like",
+    "HTTPError": "raise it",
+}
 
 
 def response_to(error: BaseException, content: str | bytes) -> Response:

@@ -60,15 +60,15 @@ def read_parts(boundary: bytes, read: Callable[[], bytes]) -> Iterator[Part]:
     whatever `read` raises.
     """
     reader = _Reader(boundary, read)
-    reader.skip()  # the preamble
     count = 0
+    reader.skip(count)  # the preamble
     while not reader.is_last:
         count += 1
         if count > MAX_PARTS:
             raise ProtocolError(400, "the form has too many parts")
         name, filename = parse_part_head(reader.take_head())
-        yield Part(name, filename, reader.content())
-        reader.skip()
+        yield Part(name, filename, reader.content(count))
+        reader.skip(count)
     while read():  # the epilogue, so that the connection can go on
         pass
 
@@ -83,6 +83,7 @@ class _Reader:
         self._buffer = b"\r\n"
         self._in_content = True
         self.is_last = False  # whether the delimiter that was taken ends the form
+        self._skipped = -1  # the count of the last part that is over; the preamble counts as one
 
     def _more(self) -> None:
         octets = self._read()
@@ -90,10 +91,17 @@ class _Reader:
             raise ProtocolError(400, "the form ended early")
         self._buffer += octets
 
-    def content(self) -> Iterator[bytes]:
-        """Pieces up to the next delimiter, whose line is taken too: without that the content has not come whole."""
+    def content(self, count: int) -> Iterator[bytes]:
+        """Pieces up to the next delimiter, whose line is taken too: without that the content has not come whole.
+
+        `count` is that of the part. Raises ValueError once the next one was asked for.
+        """
         start = len(b"\r\n")
-        while self._in_content:
+        while True:
+            if count <= self._skipped:
+                raise ValueError("this part was skipped: read each before you ask for the next")
+            if not self._in_content:
+                return
             end = self._find_end()
             piece, self._buffer = self._buffer[start:end], self._buffer[end:]
             start = start if not end else 0
@@ -123,9 +131,11 @@ class _Reader:
         self._buffer = self._buffer[match.end():]
         self._in_content, self.is_last = False, bool(match[1])
 
-    def skip(self) -> None:
-        for _ in self.content():
+    def skip(self, count: int) -> None:
+        """What is left of a part."""
+        for _ in self.content(count):
             pass
+        self._skipped = count
 
     def take_head(self) -> bytes:
         while (match := _PART_HEAD.match(self._buffer, 0, MAX_PART_HEAD_SIZE)) is None:

@@ -10,6 +10,7 @@ from .fields import FieldArgument, Fields
 from .parser import ProtocolError, ResponseHead, encode_field_lines, parse_response_head
 
 WHOLE = 1 << 30  # more octets than a test sends
+CLIENT_ADDRESS = ("127.0.0.1", 0)  # MockClient's; no client has the port 0
 
 
 class MockConnection:
@@ -92,16 +93,19 @@ class MockClient:
     """`MockClient(server)("/path/", method="GET", body=b"", user_agent="x")`: a request, and its Reply.
 
     Keyword arguments become header fields, title-cased and sorted; None leaves a default out. A body gets its
-    Content-Length. Raises ConnectionError where no whole response came.
+    Content-Length. Handlers see the client address ("127.0.0.1", 0). Raises ConnectionError where no whole response
+    came.
     """
 
     def __init__(self, server: Any, connect: Callable[[bytes], MockConnection] = MockConnection) -> None:
+        if isinstance(server, type) or not hasattr(server, "on_connect"):
+            raise TypeError(f"MockClient takes a server, as in MockClient(HTTPServer(handler=Hello)), not {server!r}")
         self.server, self.connect = server, connect
 
     def __call__(self, target: str = "/", /, method: str = "GET", body: bytes | str = b"",
                  **fields: FieldArgument) -> Reply:
         connection = self.connect(encode_request(target, method, body, **fields))
-        self.server.on_connect(connection, None)
+        self.server.on_connect(connection, CLIENT_ADDRESS)
         replies = parse_replies(connection.sent, method)
         if not replies:
             raise ConnectionError(f"no response but {connection.sent!r}")

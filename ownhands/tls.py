@@ -27,7 +27,11 @@ def make_context(tls: ssl.SSLContext | CertificateFiles) -> ssl.SSLContext:
         raise TypeError("tls is an ssl.SSLContext, or two files: (certificate, key)")
     certificate, key = tls
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:
+        error.add_note(f"The certificate is {certificate}, its key {key}.")  # it names neither
+        raise
     context.set_alpn_protocols(["http/1.1"])
     return context
 

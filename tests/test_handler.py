@@ -1,4 +1,5 @@
 """The hooks of RequestHandler: what a method's answer may be, what a missing method and an error look like."""
+import io
 import unittest
 from asyncio import CancelledError
 
@@ -279,15 +280,27 @@ class Errors(unittest.TestCase):
         self.assertEqual((reply.status, reply.content), (status, b"sorry"))
         self.assertEqual(reply.fields.get("Allow"), None if status == 500 else "GET")
 
-    def test_a_method_in_small_letters_is_a_mistake_that_is_named(self):
-        class Small(RequestHandler):
-            def do_get(self, request):
-                return "never"
-
+    @params(("do_get", {}), ("doGET", {}), ("do_Get", {}), ("do_get", {"do_POST": lambda *_: ""}))
+    def test_a_method_that_is_spelt_otherwise_is_a_mistake_that_is_named(self, name, others):
+        handler = type("Small", (RequestHandler,), {name: lambda self, request: "never"} | others)
         with self.assertLogs("ownhands", "ERROR") as logs:
-            reply = MockClient(HTTPServer(handler=Small))()
+            reply = MockClient(HTTPServer(handler=handler))()
         self.assertEqual(reply.status, 500)
-        self.assertIn("Small.do_get is never called: write do_GET", logs.output[0])
+        self.assertIn(f"Small.{name} is never called: write do_GET", logs.output[0])
+
+    @params((None, "the method has no return"), ({}, "Response.json"), (("a", 404), r"Response\(text, status\)"),
+            (HTTPError(404), "raise it"))
+    def test_what_no_answer_is_made_of_is_named_with_what_to_write(self, answer, instead):
+        handler = type("Wrong", (RequestHandler,), {"do_GET": lambda *_: answer})
+        with self.assertLogs("ownhands", "ERROR") as logs:
+            self.assertEqual(MockClient(HTTPServer(handler=handler))().status, 500)
+        self.assertRegex(logs.output[0], f"not {type(answer).__name__}: .*{instead}")
+
+    def test_a_file_in_place_of_what_opens_one_is_a_mistake(self):
+        handler = type("Wrong", (RequestHandler,), {"on_head": lambda self, _: self.gather_this(9, io.BytesIO())})
+        with self.assertLogs("ownhands", "ERROR") as logs:
+            self.assertEqual(MockClient(HTTPServer(handler=handler))(method="POST", body="x").status, 500)
+        self.assertIn("open_file is a function", logs.output[0])
 
     @params(None, 7, ValueError("on_error fails"), HTTPError(404), SystemExit(),
             Response(b"wrong", content_length="3"), Response([1]), Response(["text"]))

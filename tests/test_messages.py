@@ -203,6 +203,22 @@ class Contents(unittest.TestCase):
             request("/", f"Content-Type: {media_type}", content=content).form  # noqa: B018
         self.assertEqual(caught.exception.status, status)
 
+    def test_parts(self):
+        made = request("/", "Content-Type: multipart/form-data; boundary=B", content=(
+            b'--B\r\nContent-Disposition: form-data; name=f; filename="x"\r\n\r\ncontent\r\n--B--\r\n'))
+        self.assertEqual([(part.name, part.filename, b"".join(part)) for part in made.parts()],
+                         [("f", "x", b"content")])
+
+    def test_no_parts(self):
+        with self.assertRaises(HTTPError) as caught:
+            request().parts()
+        self.assertEqual(caught.exception.status, 415)
+
+    @params(("headers", ": it is request.fields here"), ("body", ": it is request.content here"), ("who", "'who'"))
+    def test_names_that_other_libraries_have(self, name, hint):
+        with self.assertRaisesRegex(AttributeError, hint + r"\Z"):
+            getattr(request(), name)
+
     def test_trailers(self):
         self.assertEqual(trailers(b"X-Sum: 1\r\nx-sum: 2\r\n").trailers["X-SUM"], "1, 2")
 

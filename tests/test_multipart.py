@@ -1,4 +1,6 @@
 """Forms as browsers and curl send them, read as they come: every split gives the same parts."""
+import functools
+import io
 import unittest
 
 from nose2.tools import params
@@ -105,6 +107,21 @@ class Reading(unittest.TestCase):
         source = iter([form(part(b"form-data; name=a", b"x" * 100), part(b"form-data; name=b", b"2"))])
         parts = read_parts(b"B", lambda: next(source, b""))
         self.assertEqual([each.name for each in parts], ["a", "b"])
+
+    def test_which_is_then_an_error_to_read(self):
+        octets = form(part(b"form-data; name=a", b"x" * 100), part(b"form-data; name=b", b"2"))
+        parts = list(read_parts(b"B", functools.partial(io.BytesIO(octets).read, 50)))
+        for each in parts:
+            with self.assertRaisesRegex(ValueError, "skipped"):
+                list(each)
+
+    def test_nor_goes_a_part_on_as_the_next_one(self):
+        octets = form(part(b"form-data; name=a", b"x" * 100), part(b"form-data; name=b", b"2" * 100))
+        parts = read_parts(b"B", functools.partial(io.BytesIO(octets).read, 50))
+        pieces = iter(next(parts))
+        next(pieces)
+        next(parts)
+        self.assertRaises(ValueError, next, pieces)
 
     def test_no_piece_is_larger_than_what_has_come(self):
         source = iter([b"--B\r\n" + part()] + [b"x" * 1000] * 50 + [b"\r\n--B--"])

@@ -166,6 +166,15 @@ class Client(unittest.TestCase):
     def test_head(self):
         self.assertEqual(MockClient(HTTPServer())("/", method="HEAD").content, b"")
 
+    def test_has_an_address(self):
+        handler = type("Where", (RequestHandler,), {"do_GET": lambda _, request: request.client_address[0]})
+        self.assertEqual(MockClient(HTTPServer(handler=handler))().content, b"127.0.0.1")
+
+    @params(HTTPServer, RequestHandler)
+    def test_of_no_server(self, server):
+        with self.assertRaisesRegex(TypeError, "takes a server"):
+            MockClient(server)
+
     def test_a_connection_of_ones_own(self):
         client = MockClient(HTTPServer(handler=self.Echo), lambda data: MockConnection(in_pieces(data), max_send=1))
         self.assertEqual(client(body=b"hello").content, b"hello")
