@@ -6,6 +6,7 @@ from unittest import mock
 from nose2.tools import params
 
 from ownhands import HTTPServer, RequestHandler
+from ownhands.testing import MockClient
 from tests.programs import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -42,6 +43,13 @@ class ReadmeTest(unittest.TestCase):
         exec(CODE[1], names)
         result = unittest.defaultTestLoader.loadTestsFromTestCase(names["HelloTest"]).run(unittest.TestResult())
         self.assertEqual((result.testsRun, result.failures, result.errors), (1, [], []))
+
+    def test_code_reads_a_form_with_files(self):
+        exec(CODE[2], names := {})
+        reply = MockClient(HTTPServer(handler=names["Files"]))(
+            method="POST", content_type="multipart/form-data; boundary=B",
+            body='--B\r\nContent-Disposition: form-data; name=f; filename="x"\r\n\r\ncontent\r\n--B--\r\n')
+        self.assertEqual((reply.status, reply.content), (200, b'{"x": 7}'))
 
     def test_every_module_is_said_to_be_somewhere(self):
         modules = {path.name for path in (ROOT / "ownhands").glob("*.py")} - {"__init__.py", "version.py"}
