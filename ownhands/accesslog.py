@@ -2,7 +2,6 @@
 
 Refuses to know where the lines go.
 """
-import json
 import time
 from functools import lru_cache
 from typing import NamedTuple
@@ -36,6 +35,7 @@ def combined(answered: Answered) -> str:
 
 def as_json(answered: Answered) -> str:
     """One JSON object a line, the time in UTC."""
+    import json  # takes long to import
     client, user, moment, request, status, size, refused = answered
     entry: dict[str, object] = {"time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(moment))}"
                                         f".{int(moment % 1 * 1000):03}Z", "client": client}

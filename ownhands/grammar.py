@@ -1,6 +1,7 @@
 """The grammar of RFC 9112, and of what it takes from RFC 9110 and RFC 3986, as regular expressions on octets.
 
-Each says what is valid, for parser.py and targets.py. Refuses to know what anything means.
+Each says what is valid, for parser.py and targets.py. Refuses to know what anything means. Those that few requests need
+are given uncompiled: the functions of `re` compile one when it is first asked for, and keep it.
 """
 import re
 
@@ -27,13 +28,13 @@ REQUEST_HEAD = re.compile(rb"%b((?:\r\n%b)*)\r\n\r\n" % (_REQUEST_LINE, _FIELD_L
 FIELD_SECTION = re.compile(rb"(?:\r\n%b)*" % _FIELD_LINE)
 CONTROL_LINE = re.compile(  # the look-ahead, being case-sensitive, is quick to pass over all others
     rb"\n(?=[CEHTceht])((?i:host|connection|content-length|transfer-encoding|expect):[^\r]*+)")
-ORIGIN_FORM = re.compile(_PATH + _QUERY)
+ORIGIN_FORM = _PATH + _QUERY
 AUTHORITY = re.compile(rb"(%b|%b)(?::([0-9]*+))?" % (_REG_NAME, _IP_LITERAL))
-ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?]++)(%b)?(%b)" % (_PATH, _QUERY))
-VERSION = re.compile(rb"HTTP/([0-9])\.([0-9])")
-STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9]{2}) (%b)" % _VALUE)
+ABSOLUTE_FORM = rb"(?i:https?)://([^/?]++)(%b)?(%b)" % (_PATH, _QUERY)
+VERSION = rb"HTTP/([0-9])\.([0-9])"
+STATUS_LINE = rb"HTTP/1\.([0-9]) ([1-5][0-9]{2}) (%b)" % _VALUE
 _CODING = rb"%b(?:[ \t]*+;[ \t]*+%b[ \t]*+=[ \t]*+(?:%b|%b))*" % (_TOKEN, _TOKEN, _TOKEN, _QUOTED)
-CODINGS_FOR_CHUNKED = re.compile(rb"(?:%b[ \t]*+,[ \t]*+)+chunked" % _CODING, re.I)
+CODINGS_FOR_CHUNKED = rb"(?i)(?:%b[ \t]*+,[ \t]*+)+chunked" % _CODING
 _CHUNK_EXT = rb"(?:[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?)*" % (_TOKEN, _TOKEN, _QUOTED)
 CHUNK_LINE = re.compile(rb"(?=[0-9A-Fa-f])0*+([0-9A-Fa-f]*+)(%b)\r\n" % _CHUNK_EXT)
 BARE_LF = re.compile(rb"(?<!\r)\n")

@@ -3,7 +3,6 @@
 Values made of what parser.py found and what a handler answers. Refuses to know connections, turns and threads.
 """
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from math import isfinite
@@ -184,6 +183,7 @@ class Request:
 
     def json(self) -> Any:
         """The content as JSON; raises HTTPError(400) where it is none, or holds a number too large for a float."""
+        import json  # takes long to import, and many programs have no use for it
         try:
             return json.loads(self.content, parse_float=_finite, parse_constant=_finite)
         except (ValueError, RecursionError):
@@ -280,6 +280,7 @@ class Response:
     @classmethod
     def json(cls, value: Any, status: int = 200, /, **fields: FieldArgument) -> "Response":
         """The value as JSON; raises TypeError or ValueError where JSON has no such value."""
+        import json  # as above
         content = json.dumps(value, ensure_ascii=False, allow_nan=False)
         try:
             octets = content.encode()

@@ -3,6 +3,7 @@
 Pure functions. The outcome is a value, or None for 'more octets are needed', or ProtocolError for 'never valid'.
 Refuses to know connections, clocks, handlers, and what a request is for.
 """
+import re
 from functools import lru_cache
 from http import HTTPStatus
 from time import gmtime
@@ -209,7 +210,7 @@ def _split_request_line(line: bytes, limits: Limited) -> tuple[bytes, bytes, byt
         raise ProtocolError(414, "the request target is too long")
     if len(words) != 3:
         raise ProtocolError(400, "the request line is not a method, a target and a version")
-    version = VERSION.fullmatch(words[2])
+    version = re.fullmatch(VERSION, words[2])
     if version is None:
         raise ProtocolError(400, "the version is malformed")
     if version[1] != b"1":
@@ -282,7 +283,7 @@ def _check_codings(values: list[bytes], lengths: list[bytes] | None, is_10: bool
     if [value.lower() for value in values] == [b"chunked"]:
         return
     codings = b",".join(values)
-    if CODINGS_FOR_CHUNKED.fullmatch(codings) and _list_members(values).count(b"chunked") == 1:
+    if re.fullmatch(CODINGS_FOR_CHUNKED, codings) and _list_members(values).count(b"chunked") == 1:
         raise ProtocolError(501, "a transfer coding other than chunked")
     raise ProtocolError(400, "Transfer-Encoding does not end with chunked")
 
@@ -395,7 +396,7 @@ def parse_response_head(octets: bytes, start: int = 0) -> ResponseHead | None:
     if end < 0:
         return None
     line, separator, section = octets[start:end].partition(b"\r\n")
-    status_line = STATUS_LINE.fullmatch(line)
+    status_line = re.fullmatch(STATUS_LINE, line)
     if status_line is None or FIELD_SECTION.fullmatch(separator + section) is None:
         raise ProtocolError(502, "not a response head")
     minor, status, reason = status_line.groups()

@@ -20,9 +20,9 @@ def is_target(method: bytes, target: bytes) -> bool:
         return is_authority(target) and port.isdigit() and len(port) <= 5 and int(port) <= 65535
     if target == b"*":
         return method == b"OPTIONS"
-    if absolute := ABSOLUTE_FORM.fullmatch(target):
+    if absolute := re.fullmatch(ABSOLUTE_FORM, target):
         return is_authority(absolute[1])
-    return ORIGIN_FORM.fullmatch(target) is not None
+    return re.fullmatch(ORIGIN_FORM, target) is not None
 
 
 def is_authority(octets: bytes) -> bool:
@@ -40,7 +40,7 @@ def is_authority(octets: bytes) -> bool:
 
 def split_absolute_form(target: str) -> tuple[str, str] | None:
     """Authority and the origin-form behind it, or None for a target that is not in absolute-form."""
-    match = ABSOLUTE_FORM.fullmatch(target.encode("ascii"))
+    match = re.fullmatch(ABSOLUTE_FORM, target.encode("ascii"))
     if match is None:
         return None
     authority, path, query = (group or b"" for group in match.groups())
