@@ -88,6 +88,7 @@ class InChromium(unittest.TestCase):
 
     def open(self, path):
         self.browser.get(self.server.url.rstrip("/") + path)
+        self.wait(lambda: self.browser.execute_script("return document.readyState") == "complete")  # it may be early
 
     def find(self, selector):
         return self.browser.find_element(By.CSS_SELECTOR, selector)

@@ -323,7 +323,7 @@ class StageTest(ServerTest):
 
 class HandleRequestTest(ServerTest):
     def test_serves_one_and_returns_though_its_client_stays(self):
-        server = HTTPServer("127.0.0.1", 0, Quiet)
+        server = HTTPServer("127.0.0.1", 0, Quiet, linger_timeout=0.01)
         self.addCleanup(server.server_close)
         server.open()
         for _ in range(2):
