@@ -502,6 +502,9 @@ class StartTest(ServerTest):
 
 
 class StopTest(ServerTest):
+    def setUp(self):
+        self.enterContext(mock.patch("ownhands.stopping.TIDY_FOR", 0.01))
+
     def test_with(self):
         with HTTPServer("127.0.0.1", 0, Quiet) as server:
             self.assertIn(b"200 OK", self.answer(self.connect(server, GET)))
