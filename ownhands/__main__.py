@@ -10,7 +10,6 @@ import re
 import socket
 import sys
 import threading
-import webbrowser
 from importlib import import_module
 from pathlib import Path
 from socketserver import BaseRequestHandler
@@ -76,6 +75,7 @@ class Program(HTTPServer):
             print(hint)
         sys.stdout.flush()
         if self.opens_browser:
+            import webbrowser  # takes long to import
             threading.Thread(target=webbrowser.open, args=(self.url,), daemon=True).start()
 
 

@@ -5,8 +5,6 @@ Refuses to know what is protected. A wrong password waits for its answer, which 
 import base64
 import binascii
 import re
-from hashlib import sha256
-from hmac import compare_digest
 
 from .content import Outgoing
 from .handler import RequestHandler
@@ -28,6 +26,8 @@ def parse_basic(value: str) -> bytes | None:
 
 def is_same(one: bytes, other: bytes) -> bool:
     """Whether they are equal; the time that it takes says nothing of where they differ, nor of their lengths."""
+    from hashlib import sha256  # takes long to import, as hmac does, and most servers ask for no password
+    from hmac import compare_digest
     return compare_digest(sha256(one).digest(), sha256(other).digest())
 
 

@@ -11,8 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
-from . import listing, mediatypes
-from .archive import zip_pieces
+from . import mediatypes
 from .auth import AuthHandler
 from .codings import IDENTITY, SUFFIXES, GzipCache, acceptable_codings, gzip, prefers_json
 from .fields import FieldArgument, Fields
@@ -238,6 +237,7 @@ class FileHandler(AuthHandler):
 
     def answer_listing(self, request: Request, names: Names, folder: int) -> Response:
         """What is in a folder, as a page or as JSON."""
+        from . import listing  # its style and its script are hashed first, by what takes long to import
         root = os.fspath(self.root)
         entries = [entry for entry in list_entries(folder, root, names, self.follow_symlinks, self.hidden)
                    if not is_partial(entry.name)]
@@ -263,6 +263,7 @@ class FileHandler(AuthHandler):
 
     def answer_zip(self, names: Names) -> Response:
         """A folder with all that may be served of it, packed while it is sent."""
+        from .archive import zip_pieces  # zipfile takes long to import
         folder = self.place(names)
         name = os.fsdecode(names[-1]) if names else folder.name or "files"
         pieces = zip_pieces(folder, name=name, hidden=self.hidden, accepts=lambda path: not is_partial(path.name))

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from .listing import Entry
-
 Names = tuple[bytes, ...]
 
 # O_NONBLOCK: a pipe that took the place of a file since it was looked at is not waited for.
@@ -25,6 +23,15 @@ _HAS_DIR_FD = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd an
 _IS_LINK = frozenset([errno.ELOOP, errno.ENOTDIR, errno.EMLINK])  # EMLINK: FreeBSD
 # Windows: separators, drives and streams, wildcards, devices, and what it strips from an end.
 _NOT_ON_WINDOWS = re.compile(rb'[\\:*?"<>|\x00-\x1f]|[ .]\Z|\A(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z)')
+
+
+class Entry(NamedTuple):
+    """A file or folder. Octets of its name that are no UTF-8 are surrogates, as os.fsdecode makes them."""
+
+    name: str
+    is_dir: bool
+    size: int  # octets; of a folder it does not matter
+    mtime: float  # seconds since 1970
 
 
 class Opened(NamedTuple):

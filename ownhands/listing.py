@@ -10,18 +10,9 @@ from base64 import b64encode
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import NamedTuple
 from urllib.parse import quote
 
-
-class Entry(NamedTuple):
-    """A file or folder. Octets of its name that are no UTF-8 are surrogates, as os.fsdecode makes them."""
-
-    name: str
-    is_dir: bool
-    size: int  # octets; of a folder it does not matter
-    mtime: float  # seconds since 1970
-
+from .folder import Entry
 
 _PIECES = re.split(r"\{\{(\w+)\}\}", files(__package__).joinpath("listing.html").read_text("utf-8"))
 

@@ -4,7 +4,6 @@ Refuses to know folders and handlers: what may be sent is decided before.
 """
 import errno
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -190,7 +189,7 @@ class Parts:
 
     def __init__(self, content: Any, media_type: str, ranges: Sequence[Range], size: int) -> None:
         self.content, self.ranges = content, ranges
-        self.boundary = secrets.token_hex(16)
+        self.boundary = os.urandom(16).hex()
         start = f"\r\n--{self.boundary}\r\n" + (f"Content-Type: {media_type}\r\n" if media_type else "")
         self.heads = [f"{start}Content-Range: bytes {first}-{end - 1}/{size}\r\n\r\n".encode()
                       for first, end in ranges]

@@ -7,7 +7,6 @@ import functools
 import io
 import os
 import re
-import secrets
 import shutil
 import stat
 import threading
@@ -255,7 +254,7 @@ def open_form(folder: Path, boundary: bytes, max_size: int) -> Partial:
 
 
 def _create(folder: Path) -> tuple[_OnDisk, Path]:
-    path = folder / f".upload-{secrets.token_hex(8)}.part"
+    path = folder / f".upload-{os.urandom(8).hex()}.part"
     try:
         return _OnDisk(path, "x+"), path
     except OSError as error:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import unittest
 import urllib.request
+import webbrowser
 from unittest import mock
 
 from nose2.tools import params
@@ -221,7 +222,7 @@ class AnnouncementTest(CommandTest):
         with mock.patch("threading.Thread", lambda target, args, daemon: mock.Mock(
                 start=lambda: opened.append((target, args)))):
             self.announce("--open")
-        self.assertEqual(opened, [(__main__.webbrowser.open, ("http://localhost:8000/",))])
+        self.assertEqual(opened, [(webbrowser.open, ("http://localhost:8000/",))])
 
     def test_the_network_address_is_none_of_this_computer_alone(self):
         self.assertNotIn(__main__.network_address(), ("127.0.0.1", "::1", ""))
