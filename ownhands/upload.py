@@ -7,7 +7,6 @@ import functools
 import io
 import os
 import re
-import shutil
 import stat
 import threading
 import time
@@ -84,7 +83,8 @@ def check_upload(request: Request, folder: Path, name: str, terms: Terms) -> tup
         if length > max_size:
             raise too_large(max_size)
         wanted = max_size, functools.partial(open_partial, folder)
-    if length > shutil.disk_usage(folder).free:
+    from shutil import disk_usage  # takes long to import
+    if length > disk_usage(folder).free:
         raise HTTPError(507, "there is not enough space")
     return wanted
 

@@ -322,7 +322,7 @@ class Whole(InFolder):
         self.assertEqual(reply.status, 507)
         self.assert_untouched()
 
-    @patch("ownhands.upload.shutil.disk_usage")
+    @patch("shutil.disk_usage")
     def test_a_file_larger_than_the_disk_is_refused_before_it_comes(self, disk_usage):
         disk_usage.return_value.free = 2
         self.assertEqual(self.send("/new.txt").status, 507)
