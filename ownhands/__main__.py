@@ -17,12 +17,12 @@ from typing import Any, NoReturn
 
 from .accesslog import FORMATS
 from .handler import RequestHandler
-from .listener import describe_url
+from .listener import WILDCARDS, describe_url
 from .server import HTTPServer
 from .version import __version__
 
 DESCRIPTION = """\
-Shares a folder over HTTP: a listing that is pleasant to look at, resumed downloads, video that can be seeked,
+Shares a folder over HTTP: a listing that is pleasant to look at, resumed downloads, video in which players can seek,
 compression, and nothing outside of the folder. It serves until Ctrl-C.
 
   python -m ownhands                      the current folder, at http://localhost:8000/
@@ -33,7 +33,7 @@ compression, and nothing outside of the folder. It serves until Ctrl-C.
 
 EPILOG = """\
 examples:
-  Send a folder to a phone in the same network: open the second URL there.
+  Send a folder to a phone on the same network: open the second URL there.
       python -m ownhands ~/Pictures
   Collect files from others, who need a password for it:
       OWNHANDS_AUTH=guest:secret python -m ownhands inbox --upload --max-upload 2G
@@ -54,7 +54,6 @@ lead out of the folder, are refused unless you say otherwise. The log goes to st
 _MODULE_AND_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 _APPLICATION = re.compile(rf"{_MODULE_AND_NAME.pattern}(?:\(\))?")
 _SIZE = re.compile(r"([0-9]+)([KMGT]?)(?:i?B)?", re.I)
-_WILDCARDS = frozenset(["", "0.0.0.0", "::"])  # hosts that mean every address
 
 
 class Program(HTTPServer):
@@ -67,7 +66,7 @@ class Program(HTTPServer):
     def announce(self) -> None:
         """Prints the local and the network URL, and opens the browser if that was asked for."""
         print(f"Serving {self.what} on {self.url} (Ctrl-C stops)")
-        address = network_address() if str(self.server_address[0]) in _WILDCARDS else None
+        address = network_address() if str(self.server_address[0]) in WILDCARDS else None
         if address is not None:
             scheme = self.url.partition(":")[0]
             print(f"On the network: {describe_url(scheme, address, int(self.server_address[1]))}")
@@ -139,7 +138,7 @@ def add_folder_options(group: Any) -> None:
     group.add_argument("--spa", action="store_true", help="answer unknown paths with the folder's index.html")
     group.add_argument("--cors", action="store_true", help="let pages of other sites read what is served")
     group.add_argument("--cache", type=parse_seconds, metavar="SECONDS",
-                       help="let browsers use an answer for so long without asking; they always ask by default")
+                       help="let browsers reuse an answer for this long without asking; by default they always ask")
 
 
 def add_upload_options(group: Any) -> None:
@@ -154,19 +153,19 @@ def add_upload_options(group: Any) -> None:
 
 def parse_port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port number (0 to 65535)")
     return int(text)
 
 
 def parse_threads(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 5 or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads")
     return int(text)
 
 
 def parse_seconds(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 10:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return int(text)
 
 
@@ -174,7 +173,7 @@ def parse_size(text: str) -> int:
     """Octets: 1048576, 1024K and 1M are the same."""
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 500M or 2G")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M or 2G")
     return int(match[1]) << (10 * (" KMGT".index(match[2].upper() or " ")))
 
 
@@ -208,12 +207,12 @@ def make_server(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
     try:
         server = Program(options.host, options.port, handler, **knobs)
     except TypeError as error:
-        parser.error(f"what was asked for does not go with this handler: {error}")
+        parser.error(f"these options do not fit this handler: {error}")
     except OSError as error:  # of the certificate and the key
         raise SystemExit(f"ownhands: --tls {' '.join(options.tls or ())}: {error.strerror or error}") from None
     server.what, server.opens_browser = what, options.open
-    if options.upload and options.auth is None and options.host in _WILDCARDS:
-        server.hints = ("Whoever reaches it may upload files; --auth USER:PASSWORD asks for a password.",)
+    if options.upload and options.auth is None and options.host in WILDCARDS:
+        server.hints = ("Anyone who can reach this server may upload files; --auth USER:PASSWORD asks for a password.",)
     return server
 
 
@@ -239,7 +238,7 @@ def choose_handler(parser: argparse.ArgumentParser, options: argparse.Namespace,
             knobs["root"] = what
         found = find_object(parser, options.handler, "handler class")
         if not isinstance(found, type) or not issubclass(found, BaseRequestHandler):
-            parser.error(f"{options.handler} is no handler class")
+            parser.error(f"{options.handler} is not a handler class")
         return found, options.handler
     if what is not None and _APPLICATION.fullmatch(what) and not Path(what).exists():
         refuse_folder_options(parser, options, knobs)
@@ -249,7 +248,7 @@ def choose_handler(parser: argparse.ArgumentParser, options: argparse.Namespace,
     folder = Path(what or ".")
     if not folder.is_dir():
         hint = f"; for a port, type --port {what}" if what.isdigit() else ""
-        parser.error(f"{what} is {'no folder' if folder.exists() else 'not there'}{hint}")
+        parser.error(f"{what} {'is not a folder' if folder.exists() else 'does not exist'}{hint}")
     from .files import FileHandler, UploadHandler
     knobs["root"] = str(folder)
     return UploadHandler if options.upload else FileHandler, str(what or folder.resolve())
@@ -260,13 +259,13 @@ def refuse_folder_options(parser: argparse.ArgumentParser, options: argparse.Nam
     names = {"listing": "--no-listing", "auth": "--auth (or OWNHANDS_AUTH)"}
     typed = [names.get(name, "--" + name.replace("_", "-")) for name in ["upload"] * options.upload + [*knobs]]
     if typed:
-        parser.error(f"{options.what} is no folder, and only folders have {', '.join(typed)}")
+        parser.error(f"{options.what} is not a folder, and only folders have {', '.join(typed)}")
 
 
 def find_object(parser: argparse.ArgumentParser, text: str, kind: str) -> Any:
     """What `module:name` means, from the current folder or whatever is installed; no traceback if it is not there."""
     if not _MODULE_AND_NAME.fullmatch(text):
-        parser.error(f"{text!r} is no {kind}: give MODULE:NAME")
+        parser.error(f"{text!r} is not a {kind}: give MODULE:NAME")
     module_name, _, name = text.partition(":")
     look_here()
     try:

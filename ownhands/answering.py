@@ -77,7 +77,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
         self._outgoing = self._reception = self._exchange = None
 
     @property
-    def needs_thread(self) -> bool:  # type: ignore[override]
+    def needs_thread(self) -> bool:
         """Whether the next turn may call a handler's code, as none does that sends on what is all there."""
         outgoing = self._outgoing
         return not self.is_lingering and (outgoing is None or not outgoing.is_all_there or bool(self._unused))

@@ -75,7 +75,7 @@ class AuthHandler(RequestHandler):
             super()._send_outgoing(outgoing)
 
     def handle(self) -> None:
-        """A turn; while an answer waits what the client sends is dropped. Behind its end it may still read."""
+        """A turn; input is dropped while an answer waits. A client that has ended its side still gets it."""
         if not self.is_held or self._outgoing is None:
             return super().handle()
         try:

@@ -23,7 +23,7 @@ def parse_qualities(value: str) -> dict[str, float]:
     for member in value.split(","):
         match = _MEMBER.fullmatch(member.strip(" \t"))
         if match is not None:
-            found[match[1].lower()] = min(float(match[2] or 1), 1.0) if match[2] is not None else 1.0
+            found[match[1].lower()] = min(float(match[2] or 1), 1.0)
     return found
 
 
@@ -66,9 +66,8 @@ class GzipCache:
                 self._entries.move_to_end(key)
                 return self._entries[key]
         plain = read()
-        packed: bytes | None = gzip(plain)
-        if packed is not None and len(packed) > len(plain) * 0.9:
-            packed = None
+        compressed = gzip(plain)
+        packed = compressed if len(compressed) <= len(plain) * 0.9 else None
         with self._lock:
             if key not in self._entries:
                 self._entries[key] = packed
@@ -88,6 +87,6 @@ def prefers_json(accept: str) -> bool:
     for member in accept.split(","):
         media_range, *parameters = [part.strip(" \t").lower() for part in member.split(";")]
         weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
-        qualities[media_range] = float(weight) if _WEIGHT.fullmatch(weight) else 0.0
+        qualities[media_range] = min(float(weight), 1.0) if _WEIGHT.fullmatch(weight) else 0.0
     json = qualities.get("application/json", 0.0)
     return json > max(qualities.get("text/html", 0.0), qualities.get("application/xhtml+xml", 0.0))

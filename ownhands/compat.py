@@ -18,8 +18,8 @@ from typing import Any
 from . import compat_rules as rules
 from .compat_exchange import Exchanges, claims
 from .compat_server import Room, serve_connection
+from .dates import encode_date
 from .messages import Request
-from .parser import encode_date
 
 __all__ = ["BaseHTTPRequestHandler", "HTTPServer", "SimpleHTTPRequestHandler", "ThreadingHTTPServer", "patch"]
 if sys.version_info >= (3, 14):

@@ -41,7 +41,7 @@ class Exchanges(ExchangeHandler):
     max_content_size = 1 << 60  # octets; how much it takes is the handler's own matter, as in http.server
     max_target_size = 64 << 10  # octets, as in http.server, whose fields may be as long each
     max_head_size = 128 << 10  # octets
-    _serves_any_url = True  # which is the same there
+    _serves_any_url = True  # http.server does not look at the scheme
 
     def setup(self) -> None:
         super().setup()

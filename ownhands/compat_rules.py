@@ -9,6 +9,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from .knobs import handler_class
+
 OURS = frozenset(["socketserver", "http.server"])  # and this package: modules whose methods the engine stands in for
 
 CLASSIC_SERVER = {  # method of a server class: why an override of it keeps the class on socketserver's own loop
@@ -26,9 +28,6 @@ CLASSIC_HANDLER = {  # the same of a handler class
 }
 CLASSIC_INIT = ("it does more behind or around super().__init__(), which serves the connection in http.server; or its "
                 "source is not there to tell")
-FREE = ("do_* and any other method, an __init__ that ends with super().__init__(...), finish, send_*, end_headers, "
-        "flush_headers, log_*, handle_expect_100, verify_request, handle_error, handle_timeout, service_actions, "
-        "server_bind, server_activate, server_close, shutdown_request, close_request")  # on the fast path, all of them
 
 
 def server_reasons(server_class: type) -> list[str]:
@@ -41,7 +40,7 @@ def server_reasons(server_class: type) -> list[str]:
 
 def handler_reasons(handler: Any) -> list[str]:
     """The same of a handler class, or a functools.partial of one; empty for a function, which only a call can tell."""
-    handler = unwrap(handler)
+    handler = handler_class(handler)
     if not isinstance(handler, type):
         return []
     return _handler_class_reasons(handler)
@@ -85,13 +84,6 @@ def ends_by_serving(init: Any) -> bool:
 def is_threading(server_class: Any) -> bool:
     """Whether connections are served beside each other, by ThreadingMixIn's own means."""
     return bool(server_class.process_request is socketserver.ThreadingMixIn.process_request)
-
-
-def unwrap(handler: Any) -> Any:
-    """What a functools.partial calls in the end."""
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    return handler
 
 
 def _overrides(found: type, table: dict[str, str]) -> list[str]:

@@ -16,13 +16,14 @@ from .compat_exchange import Exchanges
 from .compat_output import Output
 from .connection import Interrupt
 from .engine import Engine
+from .knobs import handler_class
 from .listener import max_descriptors
 from .logs import log
 from .monitor import Monitor
 from .server import HTTPServer as EngineServer
 from .watch import Watch
 
-FLUSH_TICK = 0.005  # seconds; what was written longer ago than two of them, and not sent, is sent
+FLUSH_TICK = 0.005  # seconds between looks; what a handler has written that is at the same answer at two is sent
 MAX_THREADS = 1000  # as good as the thread for each connection that ThreadingMixIn would start
 LAST_WORDS = 0.1  # seconds that handlers which are about to answer have when serve_forever ends
 QUIET_TICKS = 40  # ticks without a request after which the flusher sleeps
@@ -63,7 +64,7 @@ class ServiceActions:
     """Calls the front server's service_actions every `interval` seconds, as a turner whose deadline passes."""
 
     close_connection = False
-    wants_write = is_paused = False
+    wants_write = is_lingering = is_paused = False
     is_idle = needs_thread = True
 
     def __init__(self, room: "Room", interval: float) -> None:
@@ -89,15 +90,15 @@ class Room(EngineServer):
     max_wait = shutdown_timeout = math.inf  # seconds; socketserver refuses nobody, and cuts nobody off
 
     def __init__(self, front: Any, is_serial: bool) -> None:
-        handler_class = rules.unwrap(front.RequestHandlerClass)
+        found = handler_class(front.RequestHandlerClass)
         self.max_threads = min(MAX_THREADS, max_descriptors())
-        timeout = getattr(handler_class, "timeout", None)
+        timeout = getattr(found, "timeout", None)
         # It is the program's own, and all that socketserver knows: no rate besides.
         knobs = {} if timeout is None else {**dict.fromkeys(TIMEOUTS, timeout), "rate_grace": math.inf}
         super().__init__(handler=Exchanges, **knobs)
         self.front, self.is_serial, self.handler_timeout = front, is_serial, timeout
         self.daemon_threads = True
-        own_expect = getattr(handler_class, "handle_expect_100", None)
+        own_expect = getattr(found, "handle_expect_100", None)
         self.asks_expect = getattr(own_expect, "__module__", "") != "http.server"
         front_class = type(front)
         self.closes_itself = (front_class.shutdown_request, front_class.close_request) != STOCK_CLOSING
@@ -122,8 +123,8 @@ class Room(EngineServer):
     @property
     def makes_opaque(self) -> bool:
         """Whether what makes handlers has to be called to know how it serves; or was changed for a classic class."""
-        handler_class = rules.unwrap(self.front.RequestHandlerClass)
-        return not isinstance(handler_class, type) or bool(rules.handler_reasons(handler_class))
+        found = handler_class(self.front.RequestHandlerClass)
+        return not isinstance(found, type) or bool(rules.handler_reasons(found))
 
     # ---- life cycle -------------------------------------------------------------------------------------------------
 

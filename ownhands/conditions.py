@@ -4,56 +4,20 @@ Pure functions of field values. Refuses to know files, handlers and how an answe
 """
 import re
 from collections.abc import Mapping
-from time import gmtime
+
+from .dates import parse_date
 
 Range = tuple[int, int]  # the first octet, and the one behind the last
 
 MAX_RANGES = 32  # in one request; more are an attack or a mistake
 NEAR = 128  # octets; ranges no farther apart than what a part costs are sent as one
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTH, _TIME = "(?P<month>" + "|".join(_MONTHS) + ")", "(?P<time>[0-9]{2}:[0-9]{2}:[0-9]{2})"
-_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-_LONG_DAY = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
-# RFC 9110 5.6.7: IMF-fixdate, and the two obsolete forms that must still be understood.
-_DATES = [re.compile(pattern) for pattern in (
-    f"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT",
-    f"{_LONG_DAY}, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT",
-    f"{_DAY} {_MONTH} (?P<day>[ 0-9][0-9]) {_TIME} (?P<year>[0-9]{{4}})")]
 _TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
 _TAGS = re.compile(rf"[ \t,]*+{_TAG}(?:[ \t]*+(?:,[ \t]*+)++{_TAG})*+[ \t,]*+")
 _ONE_TAG = re.compile(_TAG)
 _RANGES = re.compile(r"[ \t]*bytes[ \t]*=([-0-9, \t]+)", re.I)
 _ONE_RANGE = re.compile(r"([0-9]*)-([0-9]*)")
 _MAX_DIGITS = 18
-
-
-def parse_date(value: str, now: float | None = None) -> int | None:
-    """An HTTP-date as seconds since the epoch, in any of its three forms; None for what is none of them.
-
-    `now` decides the century of a year of two digits: it is not more than 50 years ahead (RFC 9110 5.6.7).
-    """
-    match = next((found for found in (form.fullmatch(value) for form in _DATES) if found), None)
-    if match is None:
-        return None
-    hour, minute, second = map(int, match["time"].split(":"))
-    year, month, day = int(match["year"]), _MONTHS.index(match["month"]) + 1, int(match["day"])
-    if len(match["year"]) == 2:
-        this_year = gmtime(now).tm_year
-        year += this_year // 100 * 100
-        year -= 100 if year > this_year + 50 else 0
-    moment = _days(year, month, day) * 86400 + hour * 3600 + minute * 60 + min(second, 59)  # 60 is a leap second
-    try:
-        is_real = gmtime(moment)[:5] == (year, month, day, hour, minute) and second <= 60
-    except (OverflowError, OSError, ValueError):
-        return None
-    return moment if is_real else None
-
-
-def _days(year: int, month: int, day: int) -> int:
-    """Days since 1970-01-01 in the Gregorian calendar; years are counted from March, so that leap days end them."""
-    year, month = (year - 1, month + 9) if month <= 2 else (year, month - 3)
-    return 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719469
 
 
 # ---- conditions -----------------------------------------------------------------------------------------------------

@@ -36,7 +36,6 @@ class ConnectionHandler(BaseRequestHandler):
     """
 
     server: Any  # an HTTPServer, or what has its `clock`, `is_stopping` and `handle_error`
-    needs_thread = True  # whether the next turn may take long; else it is also taken while no thread is free
     is_paused = False  # whether only its deadline is waited for; set with `wants_write`, so that the engine looks
     ends_in_reset = False  # whether the end is one that no client takes for the end of a content
 
@@ -117,6 +116,11 @@ class ConnectionHandler(BaseRequestHandler):
         self.ends_in_reset = True
         with suppress(AttributeError, OSError):  # a test's; or the client has gone
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+
+    @property
+    def needs_thread(self) -> bool:
+        """Whether the next turn may take long. One that does not is taken also while no thread is free."""
+        return True
 
     @property
     def is_idle(self) -> bool:

@@ -199,13 +199,10 @@ class ContentStream(io.RawIOBase):
         return len(piece)
 
     def _take(self, octets: bytes) -> None:
-        if not self.decoder.complete:
-            self._content, self.rest = self.decoder.decode(octets)
-            self.size += len(self._content)
-            if self.size > self._max_size:
-                raise ProtocolError(413, "the content is too large")
-        else:
-            self.rest += octets
+        self._content, self.rest = self.decoder.decode(octets)
+        self.size += len(self._content)
+        if self.size > self._max_size:
+            raise ProtocolError(413, "the content is too large")
 
 
 # ---- sending --------------------------------------------------------------------------------------------------------

@@ -113,7 +113,10 @@ class Crew:
         return not is_unused
 
     def leave(self, watch: Watch, ident: int) -> None:
-        """From here on the turn is not the leader's. Several threads may accept at once, so a listener is not busy."""
+        """From here on the turn is not the leader's. Under the lock.
+
+        Several threads may accept at once, so a listener is not busy.
+        """
         self.away.add((ident, watch))
         watch.busy = not watch.is_listener
 

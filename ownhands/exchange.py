@@ -83,7 +83,7 @@ class ExchangeHandler(AnsweringHandler):
             is_new = True
 
     def _can_wait_for_turn(self) -> bool:
-        """Whether a whole request is left, and a turn comes soon: one that waits to send, where that can be done."""
+        """Whether another whole head is there, and waiting until octets can be sent brings the next turn at once."""
         return b"\r\n\r\n" in self._unused.lstrip(b"\r\n") and (
             not hasattr(self.connection, "fileno") or wait_until_ready(self.connection, True, 0))
 
@@ -194,7 +194,7 @@ class ExchangeHandler(AnsweringHandler):
         try:
             self._drop_content(decoder)
         except ProtocolError:
-            self._was_refused = True  # twice; the first time it was told why
+            self._was_refused = True  # the content is malformed too; the client hears the first reason only
         self._send_answer(request, refusal)
 
     def _begin_receiving(self, request: Request, reception: Reception, decoder: Decoder) -> None:
@@ -212,12 +212,12 @@ class ExchangeHandler(AnsweringHandler):
         self._send_answer(request, answer)
 
     def stream_this(self, max_size: int) -> None:
-        """For `on_head`: the content of this request is read from `request.stream` as it comes, `max_size` octets."""
+        """For `on_head`: at most `max_size` octets of content are read from `request.stream`, as they come."""
         if self._reception is not None:  # else there is no content
             self._reception.max_size, self._reception.is_streamed = max_size, True
 
     def gather_this(self, max_size: int, open_file: Callable[[], BinaryIO]) -> None:
-        """For `on_head`: the content of this request may have `max_size` octets, and comes before `on_request`.
+        """For `on_head`: the content of this request may have `max_size` octets at most, and comes before `on_request`.
 
         What is larger than `max_memory_size` goes to the file that `open_file()` gives, open for writing and reading,
         which is closed once the answer is out; `request.stream` has it either way. An HTTPError or OSError of that, or

@@ -13,10 +13,11 @@ from time import time
 from typing import Any
 
 from .content import ContentError, FileOutgoing, Outgoing, as_given, check_piece, exactly, in_chunks, read_pieces
+from .dates import encode_date
 from .fields import Fields
 from .fileslice import FileSlice
 from .messages import Response
-from .parser import encode_date, encode_status_line
+from .parser import encode_status_line
 from .version import __version__
 
 SMALL_SIZE = 64 << 10  # octets of content that are worth copying, to be sent together with the head
@@ -82,7 +83,7 @@ def _frame(response: Response, method: str, is_10: bool, persistent: bool, conne
         head = _encode_head(response, b"" if length is None else _length_line(length), is_10, persistent)
         return Outgoing(head, None, _closer(response.content)), persistent
     if length is None and is_10:
-        persistent = False  # RFC 9112 6.3, 8: the end of the connection is the end of the content
+        persistent = False  # RFC 9112 6.3 item 8: the end of the connection is the end of the content
     framing = (_length_line(length) if length is not None else b"" if is_10 else b"Transfer-Encoding: chunked\r\n")
     head = _encode_head(response, framing, is_10, persistent)
     outgoing = _outgoing(head, response.content, length, is_10, connection)

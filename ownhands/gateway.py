@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 from .content import PIECE_SIZE, ContentError
 from .fields import FieldArgument, Fields
 from .framing import descriptor_of
+from .listener import WILDCARDS
 from .messages import Response
 from .parser import Pair
 from .version import __version__
@@ -28,7 +29,6 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None,
 HOP_BY_HOP = frozenset(["connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
                         "te", "trailer", "trailers", "transfer-encoding", "upgrade"])
 NOTED = frozenset(["content-length", "date", "server"])  # fields of which the server sends its own otherwise
-WILDCARDS = frozenset(["", "0.0.0.0", "::"])  # hosts to listen on that name no server
 _STATUS = re.compile(r"([2-9][0-9]{2}) [\t\x20-\x7e\x80-\xff]*+")
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
 _VALUE = r"[\t\x20-\x7e\x80-\xff]*+"

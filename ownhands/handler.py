@@ -1,4 +1,5 @@
-"""RequestHandler: what a server does with a request. Subclass it; every stage is a method that starts with `on_`.
+"""RequestHandler: what a server does with a request. Subclass it; every stage is a method: the hooks `on_...`, and
+`log_exchange`.
 
 Refuses to know octets and turns: those are exchange.py's.
 """

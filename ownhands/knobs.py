@@ -13,6 +13,7 @@ NOT_HERE = {  # what socketserver has as class attributes, and to be said where 
     "allow_reuse_port": "bind a socket of your own, and set it as `socket`",
 }
 
+STATE = frozenset(["is_paused", "ends_in_reset", "user"])  # defaults of what belongs to one connection
 OR_NONE = frozenset(["lanes", "max_requests", "switch_interval"])  # numbers, or None
 HANDLER_ARGUMENTS = 3
 CO_VARARGS = 4  # inspect's; that takes long to import
@@ -20,7 +21,7 @@ CO_VARARGS = 4  # inspect's; that takes long to import
 
 def is_knob(owner: Any, name: str) -> bool:
     """Whether `name` is a public class attribute of `owner` that holds a value, not a method or a property."""
-    if name.startswith("_"):
+    if name.startswith("_") or name in STATE:
         return False
     for each in getattr(owner, "__mro__", ()):
         if name in vars(each):
@@ -33,7 +34,7 @@ def check_knob(name: str, value: Any, owners: list[Any], server: Any) -> None:
     if name in NOT_HERE and owners in ([], [server]):
         raise TypeError(f"{name} has no meaning here: {NOT_HERE[name]}")
     if not owners:
-        raise TypeError(f"{name!r} is no knob of {server.__name__} or of its handler")
+        raise TypeError(f"{name!r} is not a setting of {server.__name__} or of its handler")
     if (is_number(getattr(owners[-1], name)) or name in OR_NONE) and not is_number(value) and not (
             value is None and name in OR_NONE):
         raise TypeError(f"{name} is a number{' or None' if name in OR_NONE else ''}, not {value!r}")

@@ -23,7 +23,8 @@ class Lane:
     """The leader's work. Engine adds the threads.
 
     Shared between threads: `_turn` and `_arrivals` (deques, whose append and pop are atomic), and what the crew's lock
-    guards. Everything else is the leader's.
+    guards. Others set `_stopping`, `_cutting` and `on_activity` whole, append to `undone`, and look at the counts and
+    times that the leader keeps, which may be out of date then. Everything else is the leader's.
     """
 
     if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""A server's life: opening, serving until it is told to stop, ending, any number of times. And what is served by.
+"""A server's life: opening, serving until it is told to stop, ending, any number of times.
 
-Owns the engines and the listener. Refuses to know what becomes of a connection: server.py does, and HTTP nobody here.
+Owns the engines and the listener. Refuses to know what becomes of a connection: server.py does.
 """
 import math
 import os
@@ -245,7 +245,7 @@ class LifeCycle(ThreadingMixIn, TCPServer):
 
     @property
     def lane_count(self) -> int:
-        """One where there is a GIL: more leaders would only contend for it. Each has its share of threads and all."""
+        """One where there is a GIL: more leaders would contend. Each has its share of threads and connections."""
         if self.lanes is not None:
             return max(min(self.lanes, self.max_threads, self.max_connections), 1)
         has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)

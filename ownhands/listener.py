@@ -21,6 +21,7 @@ ACCEPTS_A_TURN = 4  # at least, if there are as many
 ACCEPT_FOR = 0.002  # seconds in one turn at most
 SPARE_DESCRIPTORS = 64  # that are kept for anything but connections
 SHORT_OF_DESCRIPTORS = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+WILDCARDS = frozenset(["", "0.0.0.0", "::"])  # hosts that mean every address
 MAPPED = "::ffff:"  # before the address of an IPv4 client
 PAUSE = 0.5  # seconds without accepting, when the system is short of descriptors or memory
 
@@ -73,7 +74,7 @@ def _listen(family: socket.AddressFamily, address: tuple[str, int], backlog: int
 
 def describe_url(scheme: str, host: str, port: int) -> str:
     """The URL to click for a host and port that were listened on."""
-    if host in ("", "0.0.0.0", "::"):
+    if host in WILDCARDS:
         host = "localhost"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
 
@@ -126,7 +127,7 @@ class Acceptor:
     """Takes connections and hands them to `process_request`, as BaseServer does. Its turns may overlap."""
 
     close_connection = False
-    wants_write = False
+    wants_write = is_lingering = False
     is_idle = needs_thread = True
 
     def __init__(self, server: Any, clock: Any, gives_way: Callable[[], bool] = bool,

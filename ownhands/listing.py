@@ -49,7 +49,7 @@ _KINDS = {suffix: kind for kind, suffixes in {
 # ---- what people see ------------------------------------------------------------------------------------------------
 
 def render(path: str, entries: Iterable[Entry], sort: str = "name", order: str = "asc", *, can_upload: bool = False,
-           can_zip: bool = True, home: str = "Files") -> str:
+           home: str = "Files") -> str:
     """The page for the folder at `path`, which begins and ends with a slash and is decoded like the entries' names.
 
     `sort` and `order` come from the query, so anything may stand there. `home` is what the topmost folder is called.
@@ -59,8 +59,8 @@ def render(path: str, entries: Iterable[Entry], sort: str = "name", order: str =
     found = sort_entries(entries, sort, order)
     names = path.strip("/").split("/") if path.strip("/") else []
     parts = {"title": escape(names[-1] if names else home), "crumbs": _crumbs(names, home),
-             "tools": _tools(bool(found), can_upload, can_zip), "summary": _summary(found),
-             "list": _list(found, sort, order, bool(names), can_upload, can_zip)}
+             "tools": _tools(bool(found), can_upload), "summary": _summary(found),
+             "list": _list(found, sort, order, bool(names), can_upload)}
     return "".join([piece if index % 2 == 0 else parts[piece] for index, piece in enumerate(_PIECES)])
 
 
@@ -112,7 +112,7 @@ def _crumbs(names: list[str], home: str) -> str:
     return "".join(links) + shown[-1]
 
 
-def _tools(has_entries: bool, can_upload: bool, can_zip: bool) -> str:
+def _tools(has_entries: bool, can_upload: bool) -> str:
     search = ('<div class="search" hidden><input type="search" placeholder="Search" aria-label="Search this folder" '
               'autocomplete="off" spellcheck="false"></div>')
     upload = ('<form method="post" enctype="multipart/form-data"><label class="button first" for="pick">Upload</label>'
@@ -120,16 +120,16 @@ def _tools(has_entries: bool, can_upload: bool, can_zip: bool) -> str:
               '<button class="button first">Upload</button></form>')
     archive = '<a class="button" href="?zip" download>Download all</a>'
     has_entries = has_entries or can_upload  # there may be some soon
-    return search * has_entries + archive * (can_zip and has_entries) + upload * can_upload
+    return search * has_entries + archive * has_entries + upload * can_upload
 
 
-def _list(found: list[Entry], sort: str, order: str, has_parent: bool, can_upload: bool, can_zip: bool) -> str:
+def _list(found: list[Entry], sort: str, order: str, has_parent: bool, can_upload: bool) -> str:
     parent = '<li class="u"><a href="../">Parent folder</a></li>' if has_parent else ""
     if not found:
         note = "This folder is empty." + (" Drop files here to upload them." if can_upload else "")
         return f'<ul class="files">{parent}</ul>\n<p class="note empty">{note}</p>\n<p class="note none" hidden></p>'
     heads = "".join([_head(each, sort, order) for each in SORTS])
-    rows = _rows(found, can_zip)
+    rows = _rows(found)
     # A browser lays out no more than the groups that are seen, which is what makes a long list open quickly.
     groups = ["\n".join(rows[start:start + GROUP_SIZE]) for start in range(0, len(rows), GROUP_SIZE)]
     lists = '\n</ul>\n<ul class="files">\n'.join(groups)
@@ -145,7 +145,7 @@ def _head(each: str, sort: str, order: str) -> str:
     return f'<a href="?sort={each}&amp;order={other}" aria-current="true">{SORTS[each]}{_ARROWS[order]}</a>'
 
 
-def _rows(found: list[Entry], can_zip: bool) -> list[str]:
+def _rows(found: list[Entry]) -> list[str]:
     localtime, kinds, is_plain = time.localtime, _KINDS, _IS_PLAIN
     rows = []
     for entry in found:
@@ -158,8 +158,7 @@ def _rows(found: list[Entry], can_zip: bool) -> list[str]:
         except (ValueError, OverflowError, OSError):  # a time that the system's calendar does not have
             moment = ""
         if entry.is_dir:
-            zipped = (f'<a class="zip" href="{reference}/?zip" download aria-label="Download {name} as a zip">zip</a>'
-                      if can_zip else "<span></span>")
+            zipped = f'<a class="zip" href="{reference}/?zip" download aria-label="Download {name} as a zip">zip</a>'
             rows.append(f'<li class="d"><a href="{reference}/">{name}</a>{zipped}<span>{moment}</span></li>')
         else:
             kind = kinds.get(entry.name.rpartition(".")[2].lower(), "f")

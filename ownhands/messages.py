@@ -145,7 +145,7 @@ class Request:
 
     @property
     def url(self) -> str:
-        """The effective URL (RFC 9110 7.1), made only of parts that have passed the grammar."""
+        """The target URI (RFC 9110 7.1), made only of parts that have passed the grammar."""
         host, path, query = self.split_target()
         origin_form = (path if path.startswith("/") else "") + ("?" + query if query else "")
         return f"{self.scheme}://{host or 'localhost'}{origin_form}"

@@ -12,11 +12,12 @@ from pathlib import PurePath
 from typing import Any
 
 from . import mediatypes
-from .conditions import MAX_RANGES, Range, evaluate, parse_date, parse_ranges, range_applies
+from .conditions import MAX_RANGES, Range, evaluate, parse_ranges, range_applies
+from .dates import encode_date, parse_date
 from .fields import FieldArgument, Fields, field_name
 from .fileslice import FileSlice
 from .messages import HTTPError, Request, Response
-from .parser import Pair, encode_date
+from .parser import Pair
 
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -138,7 +139,7 @@ def heed_conditions(request: Request, response: Response) -> Response:
     close(response)
     if status == 304:
         return with_fields(b"", 304, response.fields.without(*_DESCRIBING))
-    raise HTTPError(412, "the file is another one by now" if etag else "this has no tag")
+    raise HTTPError(412, "the file has changed" if etag else "this has no tag")
 
 
 def validators_of(response: Response) -> tuple[str | None, int | None]:

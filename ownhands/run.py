@@ -19,8 +19,8 @@ from .compat_rules import (
     ends_by_serving,
     handler_reasons,
     server_reasons,
-    unwrap,
 )
+from .knobs import handler_class
 
 USAGE = """usage: python -m ownhands.run [--check] [--] PROGRAM.py [ARGUMENT ...]
        python -m ownhands.run [--check] -m MODULE [ARGUMENT ...]
@@ -79,7 +79,7 @@ def report(program: str, is_module: bool = False) -> int:
         names = _run_until_it_serves(program, is_module, served)
         found = [each for each in _classes() if each not in before and not _is_standard(each)]
         verdicts = {each.__qualname__: _reasons(each) for each in found}
-        for each in (each for server in served for each in (type(server), unwrap(server.RequestHandlerClass))):
+        for each in (each for server in served for each in (type(server), handler_class(server.RequestHandlerClass))):
             if isinstance(each, type) and (reasons := _reasons(each)):
                 verdicts[each.__qualname__] = reasons  # perhaps the standard library's own, such as wsgiref's handler
     path = names.get("__file__")

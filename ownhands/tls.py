@@ -62,7 +62,7 @@ class TLSConnection:
         self.held = 0  # octets of which OpenSSL may have sent a part, without saying so
         self._has_begun = False
         self.is_plain = False  # whether the client speaks HTTP where TLS is expected
-        self.is_cut = False  # whether the end is to be none that was meant
+        self.is_cut = False  # whether it is aborted: without close_notify
 
     def recv(self, size: int, /) -> bytes:
         """Octets that have come, all that were decrypted: a poll would not show them. Raises ProtocolError(400)."""

@@ -1,4 +1,4 @@
-"""Files sent to a folder: who may send one, what it may be called, and how it gets there whole or not at all.
+"""Files sent to a folder: which may be stored, under what name, and how each gets there whole or not at all.
 
 Refuses to know who is authorised and which folder a path means: the handler asks it about a folder and a name.
 """
@@ -135,7 +135,7 @@ def check_conditions(request: Request, target: Path) -> None:
     if _is_for_new(request) and os.path.lexists(target):
         raise HTTPError(412, "it exists already")
     if evaluate(request.method, request.fields, etag, modified) is not None:
-        raise HTTPError(412, "there is no such file" if etag is None else "the file is another one by now")
+        raise HTTPError(412, "there is no such file" if etag is None else "the file has changed")
 
 
 def _is_for_new(request: Request) -> bool:
@@ -143,7 +143,7 @@ def _is_for_new(request: Request) -> bool:
 
 
 def too_large(max_size: int) -> HTTPError:
-    return HTTPError(413, f"a file may have {max_size} octets here")
+    return HTTPError(413, f"a file may have {max_size} octets at most")
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ class Turner(Protocol):
     close_connection: bool
     deadline: float
     wants_write: bool
+    is_lingering: bool
 
     @property
     def needs_thread(self) -> bool: ...

@@ -96,7 +96,7 @@ class WSGIHandler(RequestHandler):
         """What of an environ follows from the head and the connection."""
         head, last, target = request.head, self.environ_head, request.target
         if request.method == "CONNECT":
-            raise HTTPError(501, "this is no proxy")
+            raise HTTPError(501, "this is not a proxy")
         if (last is not None and last.section == head.section and last.control is head.control
                 and last.target.startswith("/")):
             environ = self.environ.copy()
@@ -129,7 +129,8 @@ class WSGIHandler(RequestHandler):
 
     def take_whole(self, request: Request, response: WSGIResponse, content: bytes) -> None:
         """The content has come in one piece, so its length is known."""
-        head: Any = response.head
+        head = response.head
+        assert head is not None
         length = len(content)
         response.content = content
         if request.method == "HEAD" or head.status in NO_CONTENT:
@@ -164,7 +165,8 @@ class WSGIHandler(RequestHandler):
 
     def take_pieces(self, request: Request, response: WSGIResponse, first: bytes, pieces: Any) -> None:
         """The content comes piece by piece; only the application may know how much of it there is."""
-        head: Any = response.head
+        head = response.head
+        assert head is not None
         response.is_headless = request.method == "HEAD" or head.status in NO_CONTENT
         if head.length is not None and len(first) > head.length and not response.is_headless:
             raise ContentError(f"Content-Length is {head.length}, but the content has {len(first)} octets and more")
@@ -225,7 +227,8 @@ class WSGIHandler(RequestHandler):
         if not response.is_plain or self._informational or self._unread is not None:
             return self.send_other(request, response)
         control, content = request.head.control, response.content
-        head: Any = response.head
+        head = response.head
+        assert head is not None
         self._persistent = persistent = self._persistent and not self.server.is_stopping
         octets = b"%b%b%b%b%b\r\n%b" % (
             head.status_line, server_lines(int(time())), head.fields.octets,
@@ -281,7 +284,7 @@ class WSGIHandler(RequestHandler):
                 framing = b"Content-Length: %d\r\n" % response.length
         elif head.length is None and not response.is_headless:
             response.is_chunked = not is_10
-            persistent = persistent and not is_10  # RFC 9112 6.3, 8: the end of the connection is that of the content
+            persistent = persistent and not is_10  # RFC 9112 6.3 item 8: the connection's end is the content's
             framing = b"" if is_10 else b"Transfer-Encoding: chunked\r\n"
         self._persistent = persistent
         lines = server_lines(int(time()))

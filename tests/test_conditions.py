@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nose2.tools import params
 
-from ownhands.conditions import NEAR, evaluate, names_tag, parse_date, parse_ranges, range_applies
+from ownhands.conditions import NEAR, evaluate, names_tag, parse_ranges, range_applies
+from ownhands.dates import encode_date, parse_date
 from ownhands.fields import Fields
-from ownhands.parser import encode_date
 
 NOW = 1_800_000_000  # 2027
 DATE = 784111777  # Sun, 06 Nov 1994 08:49:37 GMT

@@ -106,37 +106,37 @@ class OptionTest(CommandTest):
         self.assertEqual(parse_size(text), size)
 
     @params(
-        (["nowhere"], "nowhere is not there"), (["a.txt"], "a.txt is no folder"),
-        (["8000"], "8000 is not there; for a port, type --port 8000"),
-        (["--port", "70000"], "argument --port/-p: '70000' is no port: a number from 0 to 65535"),
-        (["--port", "x"], "argument --port/-p: 'x' is no port: a number from 0 to 65535"),
+        (["nowhere"], "nowhere does not exist"), (["a.txt"], "a.txt is not a folder"),
+        (["8000"], "8000 does not exist; for a port, type --port 8000"),
+        (["--port", "70000"], "argument --port/-p: '70000' is not a port number (0 to 65535)"),
+        (["--port", "x"], "argument --port/-p: 'x' is not a port number (0 to 65535)"),
         (["--auth", "nobody"], "argument --auth: it has to be USER:PASSWORD"),
         (["--auth", "me:"], "argument --auth: it has to be USER:PASSWORD"),
-        (["--cache", "-1"], "argument --cache: '-1' is no number of seconds"),
-        (["--upload", "--max-upload", "much"], "argument --max-upload: 'much' is no size such as 500M or 2G"),
+        (["--cache", "-1"], "argument --cache: '-1' is not a number of seconds"),
+        (["--upload", "--max-upload", "much"], "argument --max-upload: 'much' is not a size such as 500M or 2G"),
         (["--overwrite"], "--overwrite and --max-upload go with --upload"),
         (["--max-upload", "0"], "--overwrite and --max-upload go with --upload"),
-        (["--handler", "typed"], "'typed' is no handler class: give MODULE:NAME"),
+        (["--handler", "typed"], "'typed' is not a handler class: give MODULE:NAME"),
         (["--handler", "typed:Nothing"], "typed has no Nothing"),
         (["--handler", "nothing_there:Pages"], "there is no module nothing_there"),
-        (["--handler", "typed:app"], "typed:app is no handler class"),
+        (["--handler", "typed:app"], "typed:app is not a handler class"),
         (["typed:Pages"], "typed:Pages is a handler class: give --handler typed:Pages"),
         (["--handler", "typed:Files", "--upload"], "--upload is for folders: subclass UploadHandler"),
         (["--handler", "typed:Pages", "--spa"],
-         "what was asked for does not go with this handler: 'spa' is no knob of Program or of its handler"),
-        (["typed:app", "--upload"], "typed:app is no folder, and only folders have --upload"),
+         "these options do not fit this handler: 'spa' is not a setting of Program or of its handler"),
+        (["typed:app", "--upload"], "typed:app is not a folder, and only folders have --upload"),
         (["typed:app", "--upload", "--overwrite", "--max-upload", "1"],
-         "typed:app is no folder, and only folders have --upload, --max-upload, --overwrite"),
-        (["typed:app", "--overwrite"], "typed:app is no folder, and only folders have --overwrite"),
+         "typed:app is not a folder, and only folders have --upload, --max-upload, --overwrite"),
+        (["typed:app", "--overwrite"], "typed:app is not a folder, and only folders have --overwrite"),
         (["typed:make()", "--no-listing", "--follow-symlinks", "--auth", "a:b"],
-         "typed:make() is no folder, and only folders have --auth (or OWNHANDS_AUTH), --follow-symlinks, --no-listing"),
+         "typed:make() is not a folder, and only folders have --auth (or OWNHANDS_AUTH), --follow-symlinks, --no-listing"),
         (["--max-content", "1G"],
          "--max-content is for applications and handler classes; a folder takes --upload and --max-upload"),
-        (["typed:app", "--max-content", "much"], "argument --max-content: 'much' is no size such as 500M or 2G"),
-        (["--threads", "0"], "argument --threads: '0' is no number of threads"),
-        (["--threads", "x"], "argument --threads: 'x' is no number of threads"),
-        (["--handler", "typed:Stream", "--max-content", "1G"], "what was asked for does not go with this handler: "
-         "'max_content_size' is no knob of Program or of its handler"),
+        (["typed:app", "--max-content", "much"], "argument --max-content: 'much' is not a size such as 500M or 2G"),
+        (["--threads", "0"], "argument --threads: '0' is not a number of threads"),
+        (["--threads", "x"], "argument --threads: 'x' is not a number of threads"),
+        (["--handler", "typed:Stream", "--max-content", "1G"], "these options do not fit this handler: "
+         "'max_content_size' is not a setting of Program or of its handler"),
         (["typed:nothing"], "typed has no nothing"), (["nothing_there:app"], "there is no module nothing_there"),
         (["typed:number"], "typed:number is no WSGI application: it cannot be called"))
     def test_what_makes_no_server_is_said_in_one_line(self, arguments, line):
@@ -145,7 +145,7 @@ class OptionTest(CommandTest):
     def test_a_password_that_an_application_would_not_ask_for_is_refused(self):
         os.environ["OWNHANDS_AUTH"] = "me:secret"
         self.assertEqual(self.refusal("typed:app"),
-                         "typed:app is no folder, and only folders have --auth (or OWNHANDS_AUTH)")
+                         "typed:app is not a folder, and only folders have --auth (or OWNHANDS_AUTH)")
 
     def test_a_wrong_password_in_the_environment_is_not_shown(self):
         os.environ["OWNHANDS_AUTH"] = "secret"

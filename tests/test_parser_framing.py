@@ -3,9 +3,9 @@ import unittest
 
 from nose2.tools import params
 
+from ownhands.dates import encode_date
 from ownhands.parser import (
     encode_chunk,
-    encode_date,
     encode_status_line,
     parse_chunk_line,
     parse_request_head,

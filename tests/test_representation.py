@@ -7,7 +7,7 @@ from pathlib import Path
 from nose2.tools import params
 
 from ownhands import HTTPError, HTTPServer, RequestHandler, Response
-from ownhands.conditions import parse_date
+from ownhands.dates import parse_date
 from ownhands.content import FileOutgoing
 from ownhands.framing import frame
 from ownhands.representation import FRESH, etag_of, modified_of

@@ -479,7 +479,7 @@ class Form(InFolder):
         self.assertEqual((reply.status, self.files()), (201, {"old.txt": "old", "a.txt": "1" * 100_000, "b.txt": "2"}))
         self.assertEqual(len(list(self.folder.iterdir())), 4)  # with the folder; nothing else is left
 
-    @params((1, 413, None), (2, 413, ["a.txt: a file may have 10 octets here"]))
+    @params((1, 413, None), (2, 413, ["a.txt: a file may have 10 octets at most"]))
     def test_a_part_that_is_much_too_large_ends_it(self, times, status, lines):
         size = (upload.FORM_SLACK + 200_000) // times  # of each part
         octets = encode_request("/", "POST", form(*[("a.txt", "x" * size)] * times), content_type=FORM)
