@@ -156,21 +156,23 @@ class Engine(Lane):
 
     def _end_turn(self, watch: Watch) -> None:
         """Behind a turn that was not the leader's: hands the connection back, as the last thing done to it."""
-        turner = watch.turner
-        if self._crew.has_ended and turner is not None and not (
-                watch.is_listener or turner.close_connection or turner.is_idle or turner.is_lingering):
-            self._note_undone(watch)  # before it is away no more: one of both is told
+        turn = threading.get_ident(), watch
         with self._lock:
-            self._crew.away.discard((threading.get_ident(), watch))
             turner = watch.turner  # that of a listener may have been closed meanwhile
             has_ended = turner is None or turner.close_connection or (self._crew.has_ended and not watch.is_listener)
             if not has_ended:
                 is_changed = watch.events != watch.wanted or turner.deadline < watch.scheduled
+                self._crew.away.discard(turn)
                 watch.busy = False  # from here on the leader may take its next turn, even before the lock is free
                 if is_changed:
                     self._arrivals.append(watch)
         if has_ended:
+            if turner is not None and not (
+                    watch.is_listener or turner.close_connection or turner.is_idle or turner.is_lingering):
+                self._note_undone(watch)  # before it is away no more: one of both is told
             self._forget(watch)
+            with self._lock:
+                self._crew.away.discard(turn)
         if self._arrivals or self._stopping or self._held is not None:
             self._waker.wake()
 

@@ -232,9 +232,7 @@ class Lane:
             is_empty = not (watches or self._arrivals or self._crew.away or self._crew.waiting)
             # Whoever is in a turn closes its connection behind it, if it finds that all has ended.
             is_cut = is_cutting and not self._arrivals and all(watch.busy for watch in watches.values())
-            self._crew.has_ended = is_empty or is_cut
-        if is_cutting and not self._crew.has_ended:
-            self._waker.wake()  # a turn has just ended: once more
+            self._crew.has_ended = is_empty or is_cut  # else whoever keeps it from that wakes the leader again
 
     def _cut_off(self, watch: Watch) -> None:
         self._note_undone(watch)

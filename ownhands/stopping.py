@@ -52,12 +52,13 @@ class Stopping:
     def report(self) -> bool:
         """Says what was cut, and ends the connections of threads that are still in a turn. Whether there was any."""
         in_time = "" if self.clock() - self._began < self.timeout else f" in {self.timeout} s"  # or the end was at once
+        turns = [turn for engine in self.engines for turn in engine.turns_away()]  # first: what ends has been noted
         undone = [f"{description} was not done{in_time} and is cut"
                   for engine in self.engines for description in engine.undone]
         threads = self._threads()
         frames = sys._current_frames()
         first_turns = {thread.ident: thread.connection for thread in threads if thread.connection is not None}
-        for ident, turner in (away for engine in self.engines for away in engine.turns_away()):
+        for ident, turner in turns:
             found = first_turns.get(ident, turner)
             if isinstance(found, ConnectionHandler):
                 found.cut()

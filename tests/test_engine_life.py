@@ -64,6 +64,19 @@ class DeadlineTest(EngineTest):
         self.pass_time(5.0)
         self.assertEqual(["turn", "expire"], turner.log)
 
+    def test_an_expiry_wakes_the_monitor_like_a_turn(self):
+        turner = FakeTurner()
+        turner.deadline = 5.0
+        self.stage.add(1000, turner)
+        self.poller.settle()
+        self.engine.on_activity = mock.Mock()
+        notify = self.engine.on_activity
+        turner.steps.append(lambda: notify.assert_called_once_with())
+        self.clock.now = 5.0
+        self.poller.elapse()
+        self.stage.await_turn(turner)
+        notify.assert_called_once_with()
+
     def test_an_expiry_that_lasts_is_overtaken_like_a_turn(self):
         turner, other, block = self.add(1000, 5.0), self.add(1001, math.inf), Block()
         self.addCleanup(block.end)
