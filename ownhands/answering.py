@@ -76,12 +76,6 @@ class AnsweringHandler(Limits, ConnectionHandler):
                 held.close()
         self._outgoing = self._reception = self._exchange = None
 
-    @property
-    def needs_thread(self) -> bool:
-        """Whether the next turn may call a handler's code, as none does that sends on what is all there."""
-        outgoing = self._outgoing
-        return not self.is_lingering and (outgoing is None or not outgoing.is_all_there or bool(self._unused))
-
     def cut(self) -> None:
         if (outgoing := self._outgoing) is not None and outgoing.until_close:
             self._end_in_reset()  # behind the turn, or it would look whole

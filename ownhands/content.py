@@ -224,7 +224,8 @@ class Outgoing:
     def __init__(self, octets: bytes, pieces: Iterator[bytes] | None = None, close: Callable[[], None] | None = None,
                  size: int = 0, is_all_there: bool = False) -> None:
         self.size = size  # octets sent
-        self.is_all_there = is_all_there or pieces is None  # whether only the server's own code gives more of it
+        # Whether no code but the server's own is needed until it is out.
+        self.is_all_there = is_all_there or (pieces is None and close is None)
         self._buffer = memoryview(octets)[size:]
         self._pieces = pieces
         self._close = close
@@ -280,7 +281,7 @@ class FileOutgoing(Outgoing):
 
     def __init__(self, octets: bytes, file: Any, offset: int, length: int) -> None:
         """`file` has fileno and close."""
-        super().__init__(octets, None, file.close)
+        super().__init__(octets, None, file.close, is_all_there=True)
         self._file, self._offset, self._remaining = file, offset, length
 
     def _send_file(self, connection: Any, before: int) -> bool:

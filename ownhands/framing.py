@@ -128,7 +128,7 @@ def _outgoing(head: bytes, content: Any, length: int | None, is_10: bool, connec
         if len(content) <= SMALL_SIZE:
             return Outgoing(head + content)
         return Outgoing(head, iter((content,)), is_all_there=True)
-    close, is_file = _closer(content), isinstance(content, FileSlice) or descriptor_of(content) is not None
+    close, is_file = _closer(content), isinstance(content, FileSlice) or _is_regular(content)
     if isinstance(content, FileSlice) and type(connection) is socket.socket and hasattr(os, "sendfile"):
         return FileOutgoing(head, content, content.offset, content.length)
     if hasattr(content, "read"):
@@ -174,6 +174,12 @@ def descriptor_of(file: Any) -> int | None:
     """Where the system finds the same octets as `read` gives; None for what only has a file inside, as gzip's does."""
     is_plain = type(file) in _PLAIN_FILES and type(getattr(file, "raw", file)) is io.FileIO
     return file.fileno() if is_plain else None
+
+
+def _is_regular(file: Any) -> bool:
+    """Whether all of it is there already, so that reading waits for nobody, as it would for a pipe."""
+    descriptor = descriptor_of(file)
+    return descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
 def _seek_length(file: Any) -> int | None:

@@ -4,12 +4,14 @@
 Refuses to know octets and turns: those are exchange.py's.
 """
 import time
+from functools import lru_cache
 from typing import Any
 
 from .accesslog import FORMATS, Answered
 from .answering import access_log
 from .exchange import ExchangeHandler
 from .fields import Fields
+from .logs import log
 from .messages import HTTPError, Request, Response, response_to
 from .parser import REASONS, ProtocolError
 
@@ -66,13 +68,19 @@ class RequestHandler(ExchangeHandler):
     def log_exchange(self, request: Request | None, response: Response, size: int) -> None:
         """Called once an answer is out, or was cut, if `ownhands.access` took INFO when the connection began.
 
-        `size` is what was sent of it, in octets, the head included. Where no thread is free it may be called on the
-        one that serves: it should not wait for anything.
+        `size` is what was sent of it, in octets, the head included.
         """
         is_known = isinstance(self.client_address, tuple)  # that of a client on a Unix socket is none
         client = self.client_address[0] if is_known else "-"
         access_log.info(FORMATS[self.log_format](
             Answered(client, self.user, time.time(), request, response.status, size, self._refused_line)))
+
+    @property
+    def needs_thread(self) -> bool:
+        """Whether the next turn may call a program's code, as none does that only sends on what is all there."""
+        outgoing, own = self._outgoing, type(self)
+        return (outgoing is None or not outgoing.is_all_there or bool(self._unused)
+                or own.finish is not RequestHandler.finish or own.log_exchange is not RequestHandler.log_exchange)
 
     @classmethod
     def allowed_methods(cls) -> list[str]:
@@ -89,9 +97,9 @@ class RequestHandler(ExchangeHandler):
     def _other_method(self, request: Request) -> Any:
         """What answers a method that has no `do_` of its own."""
         allowed = self.allowed_methods()
-        if request.method in KNOWN_METHODS and request.method not in allowed and (
-                name := _misspelt(type(self), request.method)) is not None:
-            raise TypeError(f"{type(self).__name__}.{name} is never called: write do_{request.method}")
+        mistake = _mistake_of(type(self), request.method) if request.method not in allowed else ""
+        if mistake and not allowed:
+            raise TypeError(mistake)
         if not allowed and request.method != "CONNECT":
             return say_hello
         if request.method == "HEAD" and "HEAD" in allowed:
@@ -99,16 +107,24 @@ class RequestHandler(ExchangeHandler):
         if request.method == "OPTIONS":
             return lambda _: Response(b"", 204, allow=", ".join(self._allowed_for(request)))
         if request.method in KNOWN_METHODS:
+            if mistake:
+                _warn_once(mistake)
             allow = ", ".join(self._allowed_for(request))
             raise HTTPError(405, f"{request.method} is not for this resource", allow=allow)
         raise HTTPError(501, "the method is not known here")
 
 
-def _misspelt(handler: type, method: str) -> str | None:
-    """What of the class was meant to answer a method that nothing answers: do_get, doGet and their like."""
+def _mistake_of(handler: type, method: str) -> str:
+    """What is wrong if the class has a method that was meant for this one: do_get, doGet and their like."""
     meant = "do" + method.lower()
-    return next((name for name in dir(handler) if name.lower().replace("_", "") == meant
-                 and name not in DO.values()), None)
+    name = next((each for each in dir(handler) if each[:1] != "_" and each.lower().replace("_", "") == meant), None)
+    return "" if name is None else f"{handler.__name__}.{name} is never called: write do_{method}"
+
+
+@lru_cache(maxsize=256)
+def _warn_once(mistake: str) -> None:
+    """It may be a helper of another purpose: a client is told no more than that there is no such method."""
+    log.warning(mistake)
 
 
 def _name_of(method: str) -> str:

@@ -280,9 +280,16 @@ class Errors(unittest.TestCase):
         self.assertEqual((reply.status, reply.content), (status, b"sorry"))
         self.assertEqual(reply.fields.get("Allow"), None if status == 500 else "GET")
 
-    @params(("do_get", {}), ("doGET", {}), ("do_Get", {}), ("do_get", {"do_POST": lambda *_: ""}))
-    def test_a_method_that_is_spelt_otherwise_is_a_mistake_that_is_named(self, name, others):
-        handler = type("Small", (RequestHandler,), {name: lambda self, request: "never"} | others)
+    def test_beside_others_it_is_named_once_and_405(self):
+        handler = type("Both", (RequestHandler,), {"do_delete": lambda *_: "", "do_GET": lambda *_: ""})
+        client = MockClient(HTTPServer(handler=handler))
+        with self.assertLogs("ownhands", "WARNING") as logs:
+            self.assertEqual([client(method="DELETE").status for _ in range(2)], [405, 405])
+        self.assertEqual(logs.output, ["WARNING:ownhands:Both.do_delete is never called: write do_DELETE"])
+
+    @params("do_get", "doGET", "do_Get")
+    def test_a_method_that_is_spelt_otherwise_is_a_mistake_that_is_named(self, name):
+        handler = type("Small", (RequestHandler,), {name: lambda self, request: "never"})
         with self.assertLogs("ownhands", "ERROR") as logs:
             reply = MockClient(HTTPServer(handler=handler))()
         self.assertEqual(reply.status, 500)

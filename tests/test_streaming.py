@@ -1,7 +1,9 @@
 """Contents that are not in memory: requests read as they come, answers made piece by piece, files, slow readers."""
 import io
+import os
 import selectors
 import socket
+import tempfile
 import unittest
 from unittest.mock import patch
 
@@ -9,7 +11,7 @@ from nose2.tools import params
 
 from ownhands import HTTPError, HTTPServer, RequestHandler, Response
 from ownhands.connection import wait_until_ready
-from ownhands.content import TURN_PIECES
+from ownhands.content import PIECE_SIZE, TURN_PIECES
 from ownhands.testing import MockClient, MockConnection, in_pieces, parse_replies
 
 from .turns import GET, GET_CLOSE, Session, Source, answering, post, statuses
@@ -375,12 +377,32 @@ class Iterables(unittest.TestCase):
 
 
 class Turns(unittest.TestCase):
-    @params((b"x" * 200_000, b"", False), (b"x" * 200_000, GET, True), ([b"x" * 200_000, b"y"], b"", True),
-            (io.BytesIO(b"x" * 200_000), b"", True))
-    def test_need_a_thread_of_those_who_run_the_handlers_code(self, content, more, needs_thread):
-        session = Session(answering(content), room=1000)
+    @params((b"x" * 200_000, b"", {}, False), (b"x" * 200_000, GET, {}, True),
+            ([b"x" * 200_000, b"y"], b"", {}, True), (io.BytesIO(b"x" * 200_000), b"", {}, True),
+            (b"x" * 200_000, b"", {"finish": RequestHandler.finish}, False),
+            (b"x" * 200_000, b"", {"finish": lambda self: None}, True),
+            (b"x" * 200_000, b"", {"log_exchange": lambda self, *_: None}, True))
+    def test_need_a_thread_of_those_who_run_the_programs_code(self, content, more, own, needs_thread):
+        session = Session(type("Own", (answering(content),), own), room=1000)
         self.assertTrue(session.handler.needs_thread)
         session.wire.coming.append(GET + more)
+        session.handler.take_turn()
+        self.assertEqual((session.handler.wants_write, session.handler.needs_thread), (True, needs_thread))
+
+    @params((False, False), (True, True))
+    def test_that_read_a_file_need_a_thread_if_it_is_a_pipe(self, is_pipe, needs_thread):
+        if is_pipe:
+            reader, writer = os.pipe()
+            os.write(writer, b"x" * PIECE_SIZE)  # or reading would wait for more
+            self.addCleanup(os.close, writer)
+            file = open(reader, "rb")  # closed with the answer
+        else:
+            file = tempfile.TemporaryFile()  # over a wire that has no descriptor it is read, not copied
+            file.write(b"x" * 100_000)
+            file.seek(0)
+        session = Session(answering(file), room=1000)
+        self.addCleanup(session.handler.abandon)
+        session.wire.coming.append(GET)
         session.handler.take_turn()
         self.assertEqual((session.handler.wants_write, session.handler.needs_thread), (True, needs_thread))
 
