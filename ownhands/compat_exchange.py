@@ -4,6 +4,7 @@ Owns what lies between the engine's exchange and the handler's attributes. Refus
 """
 import contextlib
 import contextvars
+import functools
 import io
 import threading
 from collections.abc import Callable
@@ -53,7 +54,20 @@ class Exchanges(ExchangeHandler):
         self.moved = 0  # octets that it has waited for
         self.context = contextvars.Context()  # empty, as that of a thread for each connection would be
         if self.server.makes_opaque:
-            self.make_opaque_handler()
+            self.in_context(self.make_opaque_handler)
+
+    def in_context(self, step: Callable[[], None]) -> None:
+        """Runs the program's code in a context that is this connection's own, as its thread's would be."""
+        if self.server.is_serial:
+            step()
+        else:
+            self.context.run(step)
+
+    def take_turn(self) -> None:
+        self.in_context(super().take_turn)
+
+    def take_step(self, step: Callable[[], None]) -> None:
+        self.in_context(functools.partial(super().take_step, step))
 
     # ---- the handler object -----------------------------------------------------------------------------------------
 
@@ -164,10 +178,8 @@ class Exchanges(ExchangeHandler):
             method = getattr(handler, "do_" + request.method, None)
             if method is None:
                 handler.send_error(501, f"Unsupported method ({request.method!r})")
-            elif self.server.is_serial:
-                method()
             else:
-                self.context.run(method)
+                method()
             if handler.wfile is not output:
                 handler.wfile.flush()
                 if self.is_lent and (request.method == "CONNECT" or output.framing.status == 101):
@@ -295,8 +307,9 @@ class Exchanges(ExchangeHandler):
         if self._reception is not None and self._reception.stream is not None:
             stream = self._reception.stream
             self._unused, stream.rest = self._unused + stream.rest, b""
-        received, self._unused = self._unused[:size], self._unused[size:]
-        return received or self.connection.recv(size)
+        received = self._unused or self.connection.recv(size)  # which over TLS may be more
+        self._unused = received[size:]
+        return received[:size]
 
     # ---- for Output, on any thread ----------------------------------------------------------------------------------
 

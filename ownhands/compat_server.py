@@ -256,7 +256,7 @@ class Room(EngineServer):
         with self._accepting:
             if self.accepts_no_more.is_set():
                 raise OSError(errno.EBADF, "the server has stopped")
-            return super().get_request()
+            return self._accept()  # with the address as it is
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         return self.front.verify_request(request, client_address)  # type: ignore[no-any-return]

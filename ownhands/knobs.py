@@ -14,7 +14,7 @@ NOT_HERE = {  # what socketserver has as class attributes, and to be said where 
 }
 
 STATE = frozenset(["is_paused", "ends_in_reset", "user"])  # defaults of what belongs to one connection
-OR_NONE = frozenset(["lanes", "max_requests", "switch_interval"])  # numbers, or None
+OR_NONE = frozenset(["cache", "lanes", "max_requests", "max_upload", "switch_interval"])  # numbers, or None
 HANDLER_ARGUMENTS = 3
 CO_VARARGS = 4  # inspect's; that takes long to import
 
@@ -35,9 +35,15 @@ def check_knob(name: str, value: Any, owners: list[Any], server: Any) -> None:
         raise TypeError(f"{name} has no meaning here: {NOT_HERE[name]}")
     if not owners:
         raise TypeError(f"{name!r} is not a setting of {server.__name__} or of its handler")
-    if (is_number(getattr(owners[-1], name)) or name in OR_NONE) and not is_number(value) and not (
-            value is None and name in OR_NONE):
-        raise TypeError(f"{name} is a number{' or None' if name in OR_NONE else ''}, not {value!r}")
+    is_optional = name in OR_NONE
+    if (is_optional or is_number(getattr(owners[-1], name))) and not is_number(value) and not (
+            value is None and is_optional) and (isinstance(value, str) or _is_ours(owners[-1], name)):
+        raise TypeError(f"{name} is a number{' or None' if is_optional else ''}, not {value!r}")
+
+
+def _is_ours(owner: Any, name: str) -> bool:
+    """Whether the package gave the knob its meaning: what others may stand for in a program's own, only that knows."""
+    return any(name in vars(each) and each.__module__.partition(".")[0] == __package__ for each in owner.__mro__)
 
 
 def is_number(value: Any) -> bool:

@@ -84,7 +84,7 @@ def client_address_of(address: Any) -> Any:
 
     What is compared with it, to let somebody in or keep him out, would not know the other form.
     """
-    if type(address) is tuple and address[0].startswith(MAPPED):
+    if type(address) is tuple and str(address[0]).startswith(MAPPED):
         return address[0].removeprefix(MAPPED), address[1]
     return address
 

@@ -202,8 +202,9 @@ class Request:
 
     def __getattr__(self, name: str) -> Any:
         """Says under what name there is what other libraries have under this one."""
-        known = f": it is request.{NAMES[name]} here" if name in NAMES else ""
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{known}", name=name, obj=self)
+        if name not in NAMES:
+            return object.__getattribute__(self, name)  # raises what it has raised: perhaps a property's own error
+        raise AttributeError(f"a Request has no attribute {name!r}: it is request.{NAMES[name]} here")
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target} {self.version}>"

@@ -32,6 +32,7 @@ class HTTPServer(LifeCycle):
         check_handler(handler)
         handler = self._take_knobs(handler, knobs)
         super().__init__((host, port), handler)
+        self._serving_one: set[int] = set()  # threads that are in handle_request
 
     def _take_knobs(self, handler: Any, knobs: dict[str, Any]) -> Any:
         """Sets those of the server, and gives the handler class with its own."""
@@ -53,27 +54,28 @@ class HTTPServer(LifeCycle):
         self.open()
         if not wait_until_ready(self.socket, False, math.inf if self.timeout is None else self.timeout):
             return self.handle_timeout()
-        handler = self.RequestHandlerClass
-        if self.serves_in_turns:
-            self.RequestHandlerClass = with_attributes(handler, {"max_requests": 1})
+        ident = threading.get_ident()
+        self._serving_one.add(ident)
         try:
             self._handle_request_noblock()  # type: ignore[attr-defined]  # BaseServer's: its stages in their order
         finally:
-            self.RequestHandlerClass = handler
+            self._serving_one.discard(ident)
 
     # ---- stages -----------------------------------------------------------------------------------------------------
 
     def get_request(self) -> tuple[Any, Any]:
         """Accepts a connection. Raises OSError where there is none, or where the listener was closed meanwhile."""
+        connection, address = self._accept()
+        return connection, client_address_of(address)
+
+    def _accept(self) -> tuple[Any, Any]:
         listener = self.socket
         if listener is None:
             raise OSError(errno.EBADF, "the listener is closed")
         if self._tls_context is None and not hasattr(listener, "context"):
-            connection, address = listener.accept()
-        else:
-            from .tls import accept
-            connection, address = accept(listener, self._tls_context)
-        return connection, client_address_of(address)
+            return listener.accept()
+        from .tls import accept
+        return accept(listener, self._tls_context)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """A connection was accepted. ThreadingMixIn starts a thread here; the engine has one already."""
@@ -104,6 +106,8 @@ class HTTPServer(LifeCycle):
             return self.shutdown_request(connection)  # a socketserver handler: its one turn is over
         if not self.serves_in_turns:  # a function has made the handler
             handler.connection = without_waiting(handler.connection)
+        if self._serving_one and threading.get_ident() in self._serving_one:
+            handler.max_requests = 1  # type: ignore[attr-defined]  # of an HTTP handler
         self._take_first_turn(handler)
         self._hand_over(handler)
 

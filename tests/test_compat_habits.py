@@ -1,17 +1,22 @@
 """What programs do with http.server that nobody has promised them, and that works: ownhands.compat lets it work, too."""
 import contextlib
 import contextvars
+import math
 import select
 import socket
 import struct
 import threading
 import unittest
+from unittest import mock
 
 from nose2.tools import params
 
 from ownhands import compat
+from ownhands.compat_server import Room
 from tests.engines import wait_for
-from tests.test_compat import CLOSE, Quiet, doing, request
+from ownhands.testing import MockConnection
+from tests.test_compat import CLOSE, Quiet, doing, request, serve
+from tests.turns import Wire
 from tests.test_compat_server import BOTH, TIMEOUT, connect, get, read_until, say, serving
 
 
@@ -63,6 +68,32 @@ class ReadingTest(unittest.TestCase):
             self.wfile.write(self.rfile.read(4))
         with serving(doing(method)) as server, connect(server, request() + b"more") as client:
             self.assertTrue(read_until(client, b"\r\n\r\nmore").endswith(b"\r\n\r\nmore"))
+
+    def test_ends_the_connection_with_the_answer(self):
+        def method(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(self.rfile.read(4))
+        with serving(doing(method)) as server, connect(server, request() + b"more") as client:
+            self.assertTrue(read_until(client, b"never").endswith(b"\r\n\r\nmore"))
+
+    def test_takes_more_at_once_than_was_asked_for(self):
+        class Wide(MockConnection):  # as a connection over TLS, which gives whole records
+            def recv(self, size):
+                return super().recv(1 << 20)
+
+            def settimeout(self, seconds):
+                pass
+
+            setblocking = settimeout
+
+        def method(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.rfile.read(20_000))
+        sent, errors = serve(doing(method), [request(), b"x" * 20_000], Wide)
+        self.assertEqual((sent[-20_001:], errors), (b"\n" + b"x" * 20_000, []))
 
     def test_takes_what_came_behind_a_content_that_is_read_as_it_comes(self):
         def method(self):
@@ -135,12 +166,55 @@ class ContextTest(unittest.TestCase):
                 self.assertTrue(read_until(client, b"never").endswith(b"/a"))
 
 
+    def test_is_that_of_all_the_program_does_for_the_connection(self):
+        class Handler(Quiet):
+            def __init__(self, *arguments):
+                seen.append(user.get())
+                user.set("made")
+                super().__init__(*arguments)
+
+            def do_GET(self):
+                seen.append(user.get())
+                user.set("got")
+                self.answer(b"hi")
+
+            def finish(self):
+                seen.append(user.get())
+                super().finish()
+
+        user, seen = contextvars.ContextVar("user", default="nobody"), []
+        with serving(Handler) as server:
+            self.assertEqual(get(server), (200, b"hi"))
+            wait_for(lambda: len(seen) == 3)
+        self.assertEqual(seen, ["nobody", "made", "got"])
+
+
+class EndTest(unittest.TestCase):
+    def test_is_shown_though_a_forked_child_holds_the_connection(self):
+        server = compat.ThreadingHTTPServer(("127.0.0.1", 0), doing(say))
+        self.addCleanup(server.server_close)
+        wire = Wire()
+        Room(server, is_serial=False).shutdown_request(wire)
+        self.assertEqual((wire.is_shut_down, wire.is_closed), (True, True))
+
+
+class AddressTest(unittest.TestCase):
+    def test_is_http_servers_on_a_listener_for_both_families(self):
+        address = ("::ffff:192.0.2.1", 5, 0, 0)
+        server = compat.ThreadingHTTPServer(("127.0.0.1", 0), doing(say))
+        self.addCleanup(server.server_close)
+        room = Room(server, is_serial=False)
+        with mock.patch.object(server, "socket", mock.Mock(spec=["accept", "close"], accept=lambda: (None, address))):
+            self.assertEqual(room.get_request(), (None, address))
+
+
 class LimitTest(unittest.TestCase):
     def test_is_the_timeout_of_the_class_alone(self):
         server = compat.ThreadingHTTPServer(("127.0.0.1", 0), doing(say, timeout=60))
         with contextlib.closing(server.socket):
-            handler = compat.Room(server, is_serial=False).RequestHandlerClass
-        self.assertEqual((handler.content_timeout, handler.rate_grace), (60, float("inf")))
+            room = Room(server, is_serial=False)
+            handler = room.RequestHandlerClass
+        self.assertEqual((handler.content_timeout, handler.rate_grace, room.max_wait), (60, math.inf, math.inf))
 
     def test_of_a_target_is_http_servers(self):
         with serving(doing(say)) as server:

@@ -219,6 +219,12 @@ class Contents(unittest.TestCase):
         with self.assertRaisesRegex(AttributeError, hint + r"\Z"):
             getattr(request(), name)
 
+    def test_an_error_inside_of_a_property_is_told_as_it_is(self):
+        made = request()
+        made.set_content(object())
+        with self.assertRaisesRegex(AttributeError, "'object' object has no attribute 'seekable'"):
+            made.content
+
     def test_trailers(self):
         self.assertEqual(trailers(b"X-Sum: 1\r\nx-sum: 2\r\n").trailers["X-SUM"], "1, 2")
 

@@ -14,7 +14,7 @@ from unittest import mock
 
 from nose2.tools import params
 
-from ownhands import HTTPServer, RequestHandler, Response
+from ownhands import HTTPServer, RequestHandler, Response, UploadHandler
 from ownhands.connection import ConnectionHandler
 from ownhands.engine import EngineThread
 from ownhands.listener import Acceptor
@@ -125,6 +125,17 @@ class KnobTest(unittest.TestCase):
     def test_so_is_none_where_something_bounds(self, name):
         with self.assertRaisesRegex(TypeError, f"{name} is a number, not None"):
             HTTPServer(handler=Quiet, **{name: None})
+
+    @params(("retries", None), ("retries", True), ("rate", object()))
+    def test_a_programs_own_may_be_anything_but_text_for_a_number(self, name, value):
+        own = type("Own", (Quiet,), {"retries": 3, "rate": 1.5})
+        self.assertIs(value, getattr(HTTPServer(handler=own, **{name: value}).RequestHandlerClass, name))
+        with self.assertRaises(TypeError):
+            HTTPServer(handler=own, **{name: "4"})
+
+    @params("cache", "max_upload")
+    def test_of_handlers_of_files_some_are_a_number_or_none(self, name):
+        HTTPServer(handler=type("Own", (UploadHandler,), {name: 5}), **{name: None})
 
     @params("max_requests", "lanes", "switch_interval")
     def test_others_are_a_number_or_none(self, name):
@@ -331,6 +342,15 @@ class HandleRequestTest(ServerTest):
             server.handle_request()
             self.assertTrue(self.read(client).endswith(b"/\n"))
 
+    def test_serves_one_of_a_handler_that_a_function_makes(self):
+        brief = type("Brief", (Quiet,), {"linger_timeout": 0.01})
+        server = HTTPServer("127.0.0.1", 0, lambda *arguments: brief(*arguments))
+        self.addCleanup(server.server_close)
+        server.open()
+        client = self.connect(server, GET + GET)
+        server.handle_request()
+        self.assertEqual(1, self.read(client).count(b"200 OK"))
+
     @params(Greeter, lambda *arguments: Greeter(*arguments))
     def test_serves_any_handler(self, handler):
         server = HTTPServer("127.0.0.1", 0, handler)
@@ -351,7 +371,7 @@ class HandleRequestTest(ServerTest):
 
 class ClientAddressTest(ServerTest):
     @params((("::ffff:192.0.2.1", 5, 0, 0), ("192.0.2.1", 5)), (("2001:db8::1", 5, 0, 0), ("2001:db8::1", 5, 0, 0)),
-            (("192.0.2.1", 5), ("192.0.2.1", 5)), ("/client", "/client"), (b"", b""))
+            (("192.0.2.1", 5), ("192.0.2.1", 5)), ("/client", "/client"), (b"", b""), ((3, 5), (3, 5)))
     def test_is_the_same_on_a_listener_for_both_families(self, given, address):
         server = HTTPServer(handler=Quiet)
         server.socket = mock.Mock(spec=["accept"], accept=lambda: (None, given))

@@ -95,9 +95,10 @@ def read_all(connection):
     return received
 
 
-class TestCut(TLSTest):
+class TestCutFromOutside(TLSTest):
     def test_sends_nothing_in_clear_nor_an_end(self):
         near, far = socket.socketpair()
+        far.settimeout(PATIENCE)
         context = make_context(self.files.pair)
         server = context.wrap_socket(near, server_side=True, do_handshake_on_connect=False)
         handshake = threading.Thread(target=server.do_handshake)
