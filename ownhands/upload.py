@@ -303,6 +303,9 @@ def _name_new(partial: Path, target: Path) -> None:
             raise
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the name is ours from here
         partial.replace(target)
+    else:
+        with suppress(OSError):  # closing the file tries again
+            partial.unlink()  # before the client is told, and looks
 
 
 def refusal(error: OSError) -> Exception:

@@ -336,6 +336,15 @@ class Whole(InFolder):
         self.assertEqual(link.called, True)
 
 
+class Published(InFolder):
+    def test_nothing_else_is_there_before_the_client_is_told(self):
+        with upload.open_partial(self.folder) as file:
+            file.write(b"new")
+            before = len(list(self.folder.iterdir()))
+            file.publish(self.folder / "new.txt", overwrite=False)
+            self.assertEqual((len(list(self.folder.iterdir())), (self.folder / "new.txt").read_bytes()), (before, b"new"))
+
+
 class InTurns(InFolder):
     """No thread waits for a client that takes its time."""
 
