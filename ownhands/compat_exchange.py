@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .compat_input import EndedEarly, Input, RawChunks
-from .compat_output import Output
+from .compat_output import Output, Written
 from .connection import Interrupt, wait_until_ready, wait_until_taken
 from .content import ChunkedDecoder, ContentStream, Decoder, LengthDecoder, Outgoing
 from .exchange import ExchangeHandler
@@ -21,15 +21,6 @@ from .parser import Control, ProtocolError
 from .reception import Reception
 
 claims = threading.local()  # .exchange: whose handler object is being made on this thread
-
-
-class Written(Response):
-    """An answer that the handler has written itself: octets that are sent as they are."""
-
-    __slots__ = ("octets", "persistent")
-
-    def __init__(self, octets: bytes, persistent: bool) -> None:
-        self.octets, self.persistent, self.status = octets, persistent, 0
 
 
 class Exchanges(ExchangeHandler):

@@ -1,4 +1,4 @@
-"""What an http.server handler writes: Output is its wfile, Framing reads along as the client will.
+"""What an http.server handler writes: Output is its wfile, Framing reads along as the client will, Written is the rest.
 
 Owns the octets of one answer. Refuses to know what they are for, and who waits for the client: it asks the exchange.
 """
@@ -8,6 +8,7 @@ import threading
 from typing import Any, Protocol
 
 from .content import ChunkedDecoder
+from .messages import Response
 from .parser import ProtocolError
 
 WRITE_THROUGH = 64 << 10  # octets kept back; beyond, the handler's thread waits for the client to take them
@@ -16,6 +17,15 @@ SHORTEST_STATUS_LINE = len(b"HTTP/1.1 200")
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?=[ \r])")
 _CONTROL = re.compile(rb"\r\n(content-length|transfer-encoding|connection):[ \t]*+([^\r\n]*+)", re.I)
+
+
+class Written(Response):
+    """An answer that the handler has written itself: octets that are sent as they are."""
+
+    __slots__ = ("octets", "persistent")
+
+    def __init__(self, octets: bytes, persistent: bool) -> None:
+        self.octets, self.persistent, self.status = octets, persistent, 0
 
 
 class Framing:
