@@ -8,7 +8,6 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import chain
 from typing import Any, BinaryIO, Protocol
 
 from .logs import log
@@ -316,8 +315,9 @@ def read_pieces(file: Any, length: int | None) -> Iterator[bytes]:
 
 def in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The pieces in chunked coding; the last chunk is sent only if they end without an exception."""
-    # Made of what keeps no piece: a generator would, beside its chunk, for as long as the client takes.
-    return chain(map(encode_chunk, filter(None, map(check_piece, pieces))), (LAST_CHUNK,))
+    # No name here holds a piece: it would stay beside its chunk for as long as the client takes.
+    yield from map(encode_chunk, filter(None, map(check_piece, pieces)))
+    yield LAST_CHUNK
 
 
 def exactly(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:

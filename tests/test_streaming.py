@@ -11,7 +11,7 @@ from nose2.tools import params
 
 from ownhands import HTTPError, HTTPServer, RequestHandler, Response
 from ownhands.connection import wait_until_ready
-from ownhands.content import PIECE_SIZE, TURN_PIECES
+from ownhands.content import PIECE_SIZE, TURN_PIECES, in_chunks
 from ownhands.testing import MockClient, MockConnection, in_pieces, parse_replies
 
 from .turns import GET, GET_CLOSE, Session, Source, answering, post, statuses
@@ -374,6 +374,14 @@ class Iterables(unittest.TestCase):
         for fields in ({}, dict(content_length=9)):
             reply = MockClient(HTTPServer(handler=answering(pieces(), **fields)))()
             self.assertEqual(reply.content, b"aaabbbccc")
+
+
+class Chunks(unittest.TestCase):
+    def test_have_no_last_one_behind_an_error_however_often_they_are_asked_for(self):
+        chunks = in_chunks(Source(b"a", ValueError()))
+        self.assertEqual(next(chunks), b"1\r\na\r\n")
+        self.assertRaises(ValueError, next, chunks)
+        self.assertEqual(list(chunks), [])
 
 
 class Turns(unittest.TestCase):
