@@ -12,10 +12,22 @@ from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDe
 from .logs import log
 from .messages import HTTPError, Request, Response
 from .pace import Pace
-from .parser import KEPT_HEAD_SIZE, Control, ProtocolError, parse_request_head, skip_empty_lines
+from .parser import KEPT_HEAD_SIZE, Control, ProtocolError, RequestHead, parse_request_head, skip_empty_lines
 from .reception import Reception
 
 REQUESTS_A_TURN = 16  # at most, before other connections have their turn
+
+
+class _Recent:
+    """The head that the last connection began with: many clients connect for one request each, and say the same.
+
+    Parsing is pure, so it means the same to whoever says it. Set whole, by any thread.
+    """
+
+    head: RequestHead | None = None
+
+
+_recent = _Recent()
 
 
 class ExchangeHandler(AnsweringHandler):
@@ -145,7 +157,7 @@ class ExchangeHandler(AnsweringHandler):
         """Takes a head from what was received, and answers if no content follows; False if the head is not whole."""
         octets, head = self._unused, self._last_head
         if head is None or not octets.startswith(head.octets):  # the same octets mean the same head
-            head = parse_request_head(octets, self, head)
+            head = parse_request_head(octets, self, head) if head is not None else self._parse_first_head(octets)
             if head is None:
                 return False
             self._last_head = head if head.end <= KEPT_HEAD_SIZE else None
@@ -158,6 +170,12 @@ class ExchangeHandler(AnsweringHandler):
         else:
             self._take_other(request, head.control)
         return True
+
+    def _parse_first_head(self, octets: bytes) -> RequestHead | None:
+        head = parse_request_head(octets, self, _recent.head)
+        if head is not None and head.end <= KEPT_HEAD_SIZE:
+            _recent.head = head
+        return head
 
     def _take_other(self, request: Request, control: Control) -> None:
         """A request with content, or for what is to be had over TLS only (RFC 9110 7.4)."""

@@ -32,6 +32,7 @@ KEPT_HEAD_SIZE = 4 << 10  # octets of a head that is kept in part or whole, for 
 MAX_LENGTH_DIGITS = 18  # larger than any content, small enough for a machine word
 SHORTEST_FIELD_LINE = 4  # octets: a:CRLF
 
+LAST_CHUNK = b"0\r\n\r\n"
 REASONS = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
 STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, reason.encode()) for status, reason in REASONS.items()}
@@ -118,8 +119,8 @@ def parse_request_head(octets: bytes, limits: Limited = HeadLimits(),
                        previous: RequestHead | None = None) -> RequestHead | None:
     """The request head that the octets begin with, or None if it is not complete yet; raises ProtocolError.
 
-    Empty lines before it are skipped (RFC 9112 2.2). `previous` is the last head on the connection, read with the same
-    limits: parsing is pure, so the same octets mean the same head, and the same lines the same fields.
+    Empty lines before it are skipped (RFC 9112 2.2). `previous` is a head that was read before: parsing is pure, so the
+    same octets mean the same head, and the same lines the same fields.
     """
     if previous is not None and octets.endswith(previous.section + b"\r\n\r\n"):
         head = _parse_with_fields_of(previous, octets, limits)
@@ -139,12 +140,18 @@ def parse_request_head(octets: bytes, limits: Limited = HeadLimits(),
 
 
 def _parse_with_fields_of(previous: RequestHead, octets: bytes, limits: Limited) -> RequestHead | None:
-    """A head that differs from the one before it in method and target only; None if it does not, or is too large."""
-    line, section, control = REQUEST_LINE.match(octets), previous.section, previous.control
+    """A head that differs from another in method and target at most; None if it does not, or may be too large."""
+    section, control = previous.section, previous.control
+    if len(octets) > limits.max_head_size or len(section) > limits.max_fields * SHORTEST_FIELD_LINE or (
+            control.is_secure):  # as its target has said, not its fields
+        return None
+    if octets == previous.octets and len(previous.target) <= limits.max_target_size:
+        return previous
+    line = REQUEST_LINE.match(octets)
     if line is None or line.end() + len(section) + len(b"\r\n\r\n") != len(octets) or line[3] != control.minor:
         return None
     method, target, _ = line.groups()
-    if len(octets) > limits.max_head_size or len(target) > limits.max_target_size:
+    if len(target) > limits.max_target_size:
         return None
     return RequestHead(method.decode(), target.decode(), section, control, octets)
 
@@ -369,9 +376,6 @@ def parse_trailer_section(octets: bytes, start: int, max_trailer_size: int) -> t
 def encode_chunk(data: bytes) -> bytes:
     """One chunk (RFC 9112 7.1). No data would be the last chunk: see LAST_CHUNK."""
     return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-LAST_CHUNK = b"0\r\n\r\n"
 
 
 # ---- responses ------------------------------------------------------------------------------------------------------

@@ -42,6 +42,13 @@ class Sizes(unittest.TestCase):
             session.send(octets + b"\r\n\r\n")
             self.assertEqual(statuses(session.replies()), [expected])
 
+    @params((dict(max_target_size=7), 414), (dict(max_head_size=40), 431), (dict(max_fields=2), 431))
+    def test_a_head_is_refused_though_another_connection_has_begun_with_it(self, knobs, status):
+        sessions = Session(Echo), Session(Echo, **knobs)
+        for session in sessions:
+            session.send(b"GET /a/b/c/d HTTP/1.1\r\nHost: a\r\nA:\r\nB:\r\n\r\n")
+        self.assertEqual([statuses(session.replies()) for session in sessions], [[200], [status]])
+
     @params(
         (b"GET /" + b"a" * 9000, 414),
         (b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"a" * (64 << 10), 431),

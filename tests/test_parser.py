@@ -300,6 +300,7 @@ class Previous(unittest.TestCase):
         b"GET / HTTP/1.0\r\n\r\n",
         b"GET /b HTTP/1.0\r\n\r\n",
         b"GET http://a/b HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET https://a/b HTTP/1.1\r\nHost: a\r\n\r\n",
     )
 
     @params(*ROWS)
@@ -319,6 +320,11 @@ class Previous(unittest.TestCase):
     def test_an_error_stays_one(self, octets, status):
         before = parse_request_head(self.ROWS[0])
         self.assertEqual(status_of(parse_request_head, octets, LIMITS, before), status)
+
+    @params((HeadLimits(max_head_size=40), 431), (HeadLimits(max_target_size=7), 414), (HeadLimits(max_fields=2), 431))
+    def test_a_head_that_other_limits_allowed_is_refused(self, limits, status):
+        octets = head_with(b"X: y", b"Z:", start=b"GET /a/b/c/d HTTP/1.1")
+        self.assertEqual(status_of(parse_request_head, octets, limits, parse_request_head(octets)), status)
 
     def test_a_long_head_is_too_long_behind_a_short_one(self):
         limits = HeadLimits(max_head_size=len(self.ROWS[0]) + 1)
