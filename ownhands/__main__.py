@@ -10,7 +10,7 @@ import re
 import socket
 import sys
 import threading
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
 from socketserver import BaseRequestHandler
 from typing import Any, NoReturn
@@ -113,13 +113,13 @@ def make_parser() -> argparse.ArgumentParser:
 def add_server_options(group: Any) -> None:
     group.add_argument("--host", default="", metavar="HOST",
                        help="the address to listen on; every one of this computer by default")
-    group.add_argument("--port", "-p", type=parse_port, default=8000, metavar="PORT",
-                       help="8000 by default; 0 for a free one")
+    group.add_argument("--port", "-p", type=number("a port number (0 to 65535)", 0, 65535), default=8000,
+                       metavar="PORT", help="8000 by default; 0 for a free one")
     group.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"),
                        help="serve https with this certificate and key (PEM files)")
     group.add_argument("--handler", metavar="MODULE:CLASS",
                        help="serve with this class, a RequestHandler or any of socketserver's")
-    group.add_argument("--threads", type=parse_threads, metavar="N",
+    group.add_argument("--threads", type=number("a number of threads", 1, 99999), metavar="N",
                        help=f"threads that run handlers, {HTTPServer.max_threads} by default; past them requests wait")
     group.add_argument("--max-content", type=parse_size, metavar="SIZE",
                        help="the largest content that is taken for an application or a handler class, as in 500M or "
@@ -137,7 +137,7 @@ def add_folder_options(group: Any) -> None:
     group.add_argument("--follow-symlinks", action="store_true", help="follow links that lead out of the folder")
     group.add_argument("--spa", action="store_true", help="answer unknown paths with the folder's index.html")
     group.add_argument("--cors", action="store_true", help="let pages of other sites read what is served")
-    group.add_argument("--cache", type=parse_seconds, metavar="SECONDS",
+    group.add_argument("--cache", type=number("a number of seconds", 0, 9999999999), metavar="SECONDS",
                        help="let browsers reuse an answer for this long without asking; by default they always ask")
 
 
@@ -151,22 +151,13 @@ def add_upload_options(group: Any) -> None:
                        help="the largest file, as in 500M or 2G; no limit by default")
 
 
-def parse_port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port number (0 to 65535)")
-    return int(text)
-
-
-def parse_threads(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 5 or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads")
-    return int(text)
-
-
-def parse_seconds(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 10:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return int(text)
+def number(what: str, least: int, most: int) -> Callable[[str], int]:
+    """For an option that is a whole number within limits."""
+    def parse(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,10}", text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return int(text)
+    return parse
 
 
 def parse_size(text: str) -> int:
@@ -268,17 +259,11 @@ def find_object(parser: argparse.ArgumentParser, text: str, kind: str) -> Any:
         parser.error(f"{text!r} is not a {kind}: give MODULE:NAME")
     module_name, _, name = text.partition(":")
     look_here()
+    from .wsgi import load_object
     try:
-        found: Any = import_module(module_name)
-        for each in name.split("."):
-            found = getattr(found, each)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and lacks another
-        parser.error(f"there is no module {module_name}")
-    except AttributeError:
-        parser.error(f"{module_name} has no {name}")
-    return found
+        return load_object(module_name, name)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def find_application(parser: argparse.ArgumentParser, text: str) -> Any:

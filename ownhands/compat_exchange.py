@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from .answering import LAST_RESORT
 from .compat_input import EndedEarly, Input, RawChunks
 from .compat_output import Output, Written
 from .connection import Interrupt, wait_until_ready, wait_until_taken
@@ -239,7 +240,7 @@ class Exchanges(ExchangeHandler):
     def on_error(self, request: Request | None, error: BaseException) -> Response:
         if isinstance(error, (HTTPError, ProtocolError)):
             return self.error_page(request, error.status, error.detail)
-        return Response("500 Internal Server Error\n", 500)
+        return LAST_RESORT
 
     def log_exchange(self, request: Request | None, response: Response, size: int) -> None:
         """The handler has logged it: send_response does."""
@@ -256,9 +257,7 @@ class Exchanges(ExchangeHandler):
         self._expects_continue = control.expects_continue and not self._unused
         refusal = self._ask_on_head(request)
         if refusal is not None:
-            self._unread = decoder
-            self._drop_content(decoder)
-            return self._send_answer(request, refusal)
+            return self._refuse_content(request, refusal, decoder)
         reception = self._reception = Reception(self.max_content_size, is_streamed=True)
         reception.stream = ContentStream(decoder, self._unused, self._receive_content, self.max_content_size)
         self._unused = b""

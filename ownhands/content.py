@@ -6,6 +6,7 @@ is for, and who polls: a connection that takes or has no octets now raises Block
 import errno
 import io
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO, Protocol
@@ -206,7 +207,7 @@ class ContentStream(io.RawIOBase):
 
 # ---- sending --------------------------------------------------------------------------------------------------------
 
-class ContentError(Exception):
+class ContentError(ValueError):
     """A handler's content that does not keep what its head has promised. The connection cannot go on."""
 
 
@@ -305,6 +306,11 @@ class FileOutgoing(Outgoing):
         return True
 
 
+def can_send_files(connection: Any) -> bool:
+    """Whether FileOutgoing can be used: over TLS, or through something that counts octets, it cannot."""
+    return type(connection) is socket.socket and hasattr(os, "sendfile")
+
+
 def read_pieces(file: Any, length: int | None) -> Iterator[bytes]:
     """What is left of a file, in pieces; no more than `length` octets, for the file may grow meanwhile."""
     while piece := file.read(PIECE_SIZE if length is None else min(PIECE_SIZE, length)):
@@ -329,12 +335,6 @@ def exactly(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
         yield piece
     if length:
         raise ContentError(f"the content is {length} octets shorter than its Content-Length")
-
-
-def as_given(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The pieces, for a content that ends with the connection."""
-    for piece in pieces:
-        yield check_piece(piece)
 
 
 def check_piece(piece: Any) -> bytes:

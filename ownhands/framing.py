@@ -4,15 +4,14 @@ Takes what a request asked and a handler answered, gives the octets and pieces t
 """
 import io
 import os
-import socket
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from time import time
 from typing import Any
 
-from .content import ContentError, FileOutgoing, Outgoing, as_given, check_piece, exactly, in_chunks, read_pieces
+from .content import ContentError, FileOutgoing, Outgoing, can_send_files, check_piece, exactly, in_chunks, read_pieces
 from .dates import encode_date
 from .fields import Fields
 from .fileslice import FileSlice
@@ -66,7 +65,7 @@ def _frame(response: Response, method: str, is_10: bool, persistent: bool, conne
     fields, declared = response.fields, None
     if not fields.is_plain:
         persistent = persistent and "close" not in map(str.lower, _options(fields))
-        declared = _declared_length(fields)
+        declared = declared_length(fields.get_all("Content-Length"))
     length = _length_of(response.content)
     is_tunnel = method == "CONNECT" and response.status < 300  # RFC 9110 9.3.6: no content, nor a word of it
     has_no_content = method == "HEAD" or response.status in NO_CONTENT or is_tunnel
@@ -129,22 +128,23 @@ def _outgoing(head: bytes, content: Any, length: int | None, is_10: bool, connec
             return Outgoing(head + content)
         return Outgoing(head, iter((content,)), is_all_there=True)
     close, is_file = _closer(content), isinstance(content, FileSlice) or _is_regular(content)
-    if isinstance(content, FileSlice) and type(connection) is socket.socket and hasattr(os, "sendfile"):
+    if isinstance(content, FileSlice) and can_send_files(connection):
         return FileOutgoing(head, content, content.offset, content.length)
     if hasattr(content, "read"):
-        if length is not None and type(connection) is socket.socket and hasattr(os, "sendfile") and is_file:
+        if length is not None and can_send_files(connection) and is_file:
             return FileOutgoing(head, content, content.tell(), length)
         content = read_pieces(content, length)
-    pieces: Iterator[bytes] = map(check_piece, content)
-    first = next(pieces, b"")  # what raises here is answered with 500
-    pieces = _encode_pieces(chain((first,), pieces), length, is_10)
+    given = iter(content)
+    first = check_piece(next(given, b""))  # what raises here is answered with 500
+    pieces = encode_pieces(chain((first,), given), length, not is_10)
     return Outgoing(head + next(pieces) if first else head, pieces, close, is_all_there=is_file)
 
 
-def _encode_pieces(pieces: Iterable[bytes], length: int | None, is_10: bool) -> Iterator[bytes]:
+def encode_pieces(pieces: Iterable[bytes], length: int | None, is_chunked: bool) -> Iterator[bytes]:
+    """The pieces as they are sent, each checked: of `length` octets, in chunks, or up to the end of the connection."""
     if length is not None:
         return exactly(pieces, length)
-    return as_given(pieces) if is_10 else in_chunks(pieces)
+    return in_chunks(pieces) if is_chunked else map(check_piece, pieces)
 
 
 def _closer(content: Any) -> Any:
@@ -161,13 +161,22 @@ def _length_of(content: Any) -> int | None:
         return content.length
     if not hasattr(content, "read"):
         return None
-    descriptor = descriptor_of(content)
-    if descriptor is None:
+    if descriptor_of(content) is None:
         return _seek_length(content)
+    rest = regular_rest(content)
+    return None if rest is None else rest[1]
+
+
+def regular_rest(file: Any) -> tuple[int, int] | None:
+    """Where in a plain file what is left of it begins, and how many octets; None where only reading will tell."""
+    descriptor = descriptor_of(file)
+    if descriptor is None:
+        return None
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or not status.st_size:  # a file in /proc has no size, and yet octets
         return None
-    return max(status.st_size - int(content.tell()), 0)
+    offset = int(file.tell())
+    return offset, max(status.st_size - offset, 0)
 
 
 def descriptor_of(file: Any) -> int | None:
@@ -194,8 +203,8 @@ def _seek_length(file: Any) -> int | None:
         return None
 
 
-def _declared_length(fields: Fields) -> int | None:
-    values = fields.get_all("Content-Length")
+def declared_length(values: Sequence[str]) -> int | None:
+    """What the lines of Content-Length say, None without one. Raises ContentError."""
     if not values:
         return None
     if len(values) > 1 or not (values[0].isascii() and values[0].isdigit()):

@@ -4,10 +4,8 @@ Refuses to know connections, turns and how an answer is framed: see wsgi.py.
 """
 import copy
 import math
-import os
 import re
 import socket
-import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
@@ -17,10 +15,11 @@ from urllib.parse import unquote_to_bytes
 
 from .content import PIECE_SIZE, ContentError
 from .fields import FieldArgument, Fields
-from .framing import descriptor_of
+from .framing import declared_length, regular_rest
+from .grammar import IS_NAME, IS_VALUE
 from .listener import WILDCARDS
 from .messages import Response
-from .parser import Pair
+from .parser import Pair, check_field
 from .version import __version__
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
@@ -29,11 +28,8 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None,
 HOP_BY_HOP = frozenset(["connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
                         "te", "trailer", "trailers", "transfer-encoding", "upgrade"])
 NOTED = frozenset(["content-length", "date", "server"])  # fields of which the server sends its own otherwise
-_STATUS = re.compile(r"([2-9][0-9]{2}) [\t\x20-\x7e\x80-\xff]*+")
-_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
-_VALUE = r"[\t\x20-\x7e\x80-\xff]*+"
-_FIELD_VALUE = re.compile(_VALUE)
-_FIELD_LINES = re.compile(rf"(?:{_VALUE}\r\n)*+")
+_STATUS = re.compile(rf"([2-9][0-9]{{2}}) {IS_VALUE.pattern}")
+_FIELD_LINES = re.compile(rf"(?:{IS_VALUE.pattern}\r\n)*+")
 
 
 # ---- environ --------------------------------------------------------------------------------------------------------
@@ -108,14 +104,7 @@ class FileWrapper:
 
         That is so for what only has a file inside, as gzip's does, and for a file in /proc: no size, and yet octets.
         """
-        descriptor = descriptor_of(self.filelike)
-        if descriptor is None:
-            return None
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or not status.st_size:
-            return None
-        offset = self.filelike.tell()
-        return offset, max(status.st_size - offset, 0)
+        return regular_rest(self.filelike)
 
 
 @lru_cache(maxsize=64)
@@ -158,25 +147,21 @@ def encode_head(status: str, headers: tuple[Pair, ...]) -> Head:
                 is_plain = False
         text += name + ": " + value + "\r\n"
     if _FIELD_LINES.fullmatch(text) is None or text.count("\n") != len(headers):
-        raise ValueError(_fault_of_values(headers))
-    return Head(int(match[1]), f"HTTP/1.1 {status}\r\n".encode("latin-1"), Fields(headers), _parse_length(lengths),
+        for pair in headers:
+            check_field(*pair)  # raises what is wrong with one of them
+    return Head(int(match[1]), f"HTTP/1.1 {status}\r\n".encode("latin-1"), Fields(headers), declared_length(lengths),
                 is_plain)
 
 
 @lru_cache(maxsize=1024)
 def note_of(name: str) -> str:
     """The name in lower case if the server takes note of the field, else ""; raises ValueError for one it refuses."""
-    if _FIELD_NAME.fullmatch(name) is None:
+    if IS_NAME.fullmatch(name) is None:
         raise ValueError(f"{name!r} is not a field name")
     lower = name.lower()
     if lower in HOP_BY_HOP:
         raise ValueError(f"{name} is a hop-by-hop field: a WSGI application must leave it to the server (PEP 3333)")
     return lower if lower in NOTED else ""
-
-
-def _fault_of_values(headers: Iterable[Pair]) -> str:
-    name, value = next(pair for pair in headers if _FIELD_VALUE.fullmatch(pair[1]) is None)
-    return f"the value of {name} holds a character that no field value may: {value!r}"
 
 
 def _fault_of_types(status: Any, headers: list[Any]) -> TypeError | None:
@@ -192,14 +177,6 @@ def _fault_of_types(status: Any, headers: list[Any]) -> TypeError | None:
         if not isinstance(value, str):
             return TypeError(f"the value of {name} is a str, not {value!r}")
     return None
-
-
-def _parse_length(values: list[str]) -> int | None:
-    if not values:
-        return None
-    if len(values) > 1 or not (values[0].isascii() and values[0].isdigit()):
-        raise ValueError(f"Content-Length is {', '.join(values)}; leave it out or give one number")
-    return int(values[0])
 
 
 class WSGIResponse(Response):

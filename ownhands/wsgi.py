@@ -2,8 +2,6 @@
 
 Owns the order of an exchange with an application and how its answer is framed. Refuses to know turns and who polls.
 """
-import os
-import socket
 from importlib import import_module
 from io import BytesIO
 from itertools import chain
@@ -13,8 +11,8 @@ from typing import Any
 from wsgiref.types import WSGIApplication
 
 from .connection import INTERRUPTS, wait_until_taken
-from .content import ContentError, FileOutgoing, Outgoing, as_given, exactly, in_chunks
-from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, server_lines, without_lines
+from .content import ContentError, FileOutgoing, Outgoing, can_send_files
+from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_pieces, server_lines, without_lines
 from .gateway import (
     FileWrapper,
     WSGIResponse,
@@ -246,11 +244,10 @@ class WSGIHandler(RequestHandler):
             outgoing = Outgoing(octets, None, response.close)
         elif type(content) is bytes:
             outgoing = Outgoing(octets, iter((content,)), response.close)
-        elif response.offset is not None and type(self.connection) is socket.socket and hasattr(os, "sendfile"):
+        elif response.offset is not None and can_send_files(self.connection):
             outgoing = FileOutgoing(octets, response.filelike, response.offset, response.length or 0)
         else:
-            pieces = (exactly(content, response.length) if response.length is not None
-                      else in_chunks(content) if response.is_chunked else as_given(content))
+            pieces = encode_pieces(content, response.length, response.is_chunked)
             first = b"" if response.was_written else next(pieces, b"")  # the next may fail, this one is here
             outgoing = Outgoing(octets + first, pieces, response.close)
             outgoing.until_close = response.length is None and not response.is_chunked
@@ -323,7 +320,6 @@ class WSGIServer(HTTPServer):
     def __init__(self, server_address: tuple[str, int], RequestHandlerClass: Any = WSGIHandler,
                  bind_and_activate: bool = True, **knobs: Any) -> None:
         super().__init__(*server_address[:2], RequestHandlerClass, **knobs)
-        self.timeout: float | None = None  # seconds that handle_request waits for a connection
         if bind_and_activate:
             self.open()
 
@@ -373,17 +369,26 @@ def load_handler(spec: str) -> type[WSGIHandler]:
     """
     module_name, _, name = spec.partition(":")
     name, is_factory = (name or "app").removesuffix("()"), name.endswith("()")
+    found = load_object(module_name, name)
+    application = found() if is_factory else found
+    if not callable(application):
+        raise ValueError(f"{spec} is no WSGI application: it cannot be called")
+    return type("WSGIHandler", (WSGIHandler,), {"application": staticmethod(application)})
+
+
+def load_object(module_name: str, name: str) -> Any:
+    """What a module has under a dotted name.
+
+    Raises ValueError, of one line, where there is none, and whatever the module raises as it is imported.
+    """
     try:
         found: Any = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
+            raise  # the module is there, and lacks another
         raise ValueError(f"there is no module {error.name}") from None
     for part in name.split("."):
         if not hasattr(found, part):
             raise ValueError(f"{module_name} has no {name}")
         found = getattr(found, part)
-    application = found() if is_factory else found
-    if not callable(application):
-        raise ValueError(f"{spec} is no WSGI application: it cannot be called")
-    return type("WSGIHandler", (WSGIHandler,), {"application": staticmethod(application)})
+    return found

@@ -207,6 +207,11 @@ class ExpectTest(unittest.TestCase):
         sent, _ = serve(doing(lambda self: seen.append(1), handle_expect_100=refuse), [self.HEAD, b"abc"])
         self.assertEqual((seen, parse_replies(sent)[0].status, parse_replies(sent)[0].interim), ([], 417, ()))
 
+    def test_a_refusal_is_the_answer_though_the_content_is_malformed(self):
+        head = request("POST / HTTP/1.1", "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n" + CLOSE)
+        sent, _ = serve(doing(lambda self: None, handle_expect_100=lambda self: self.send_error(417)), [head + b"x\r\n"])
+        self.assertEqual([reply.status for reply in parse_replies(sent)], [417])
+
     def test_is_the_handlers_to_accept(self):
         def accept(self):
             seen.append(self.headers["Content-Length"])

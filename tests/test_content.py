@@ -18,7 +18,7 @@ from ownhands.content import (
     Gathering,
     LengthDecoder,
     Outgoing,
-    as_given,
+    check_piece,
     exactly,
     in_chunks,
     read_pieces,
@@ -335,7 +335,7 @@ class Pieces(unittest.TestCase):
 
     @params("a", "", None, 5, 0, [b"a"], [])
     def test_pieces_that_are_no_octets(self, piece):
-        for pieces in (in_chunks([piece]), exactly([piece], 1), as_given([piece])):
+        for pieces in (in_chunks([piece]), exactly([piece], 1), map(check_piece, [piece])):
             with self.assertRaises(TypeError):
                 list(pieces)
 

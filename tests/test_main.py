@@ -46,6 +46,7 @@ class CommandTest(FolderTest):
         self.write("a.txt", b"hello")
         self.write("typed.py", MODULE.encode())
         self.write("lacking.py", b"import a_module_that_is_not_there")
+        self.write("failing.py", b"import os; os.there_is_no_such_name")
         self.enterContext(contextlib.chdir(self.root))
         self.enterContext(mock.patch.dict(os.environ))
         self.enterContext(mock.patch.object(sys, "path", [each for each in sys.path if each]))
@@ -187,6 +188,8 @@ class HandlerTest(CommandTest):
     def test_a_module_that_lacks_another_says_so_itself(self):
         with self.assertRaisesRegex(ModuleNotFoundError, "a_module_that_is_not_there"):
             self.server("--handler", "lacking:Pages")
+        with self.assertRaisesRegex(AttributeError, "there_is_no_such_name"):
+            self.server("--handler", "failing:Pages")
 
     def test_a_folder_with_a_colon_is_a_folder(self):
         self.write("typed:app/b.txt", b"folder")

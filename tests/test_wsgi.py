@@ -210,6 +210,14 @@ class MakeServerTest(unittest.TestCase):
                 server.handle_request()
         told.assert_called_once_with()
 
+    def test_waits_for_as_long_as_its_class_says(self) -> None:
+        class Impatient(WSGIServer):
+            timeout = 0
+
+        with make_server("127.0.0.1", 0, hello, Impatient) as server, mock.patch.object(server, "handle_timeout") as told:
+            server.handle_request()
+        told.assert_called_once_with()
+
     def test_takes_another_application(self) -> None:
         with make_server("127.0.0.1", 0, hello) as server:
             server.set_app(answering([b"other"]))
