@@ -13,14 +13,13 @@ from .content import Decoder, LengthDecoder, Outgoing
 from .fields import FieldArgument, Fields
 from .framing import CLOSE, KEEP_ALIVE, SMALL_SIZE, encode_small, frame
 from .limits import Limits
-from .logs import log
+from .logs import access_log, log
 from .messages import HTTPError, Request, Response, as_response, response_to
 from .pace import SendPace
 from .parser import Control, ProtocolError, RequestHead, encode_status_line
 from .reception import Reception
 
 SPECIAL = frozenset(["HEAD", "CONNECT"])  # methods whose answers are framed in their own way
-access_log = logging.getLogger("ownhands.access")
 REFUSED_SIZE = 256  # octets of a refused line that are logged
 LAST_RESORT = Response("500 Internal Server Error\n", 500)  # where on_error fails too
 

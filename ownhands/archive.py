@@ -3,20 +3,18 @@
 Gives pieces of octets. Refuses to know requests, and which folder may be asked for.
 """
 import io
-import mimetypes
 import os
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from . import mediatypes
+from .content import PIECE_SIZE
 from .folder import Names, Opened, open_steps
 
-PIECE_SIZE = 64 << 10  # octets read from a file at once
 # Worth compressing, for a server that has other things to do; all else is deflated at level 0, which copies. (Stored
 # as it is, it could not be unpacked by what reads a zip as a stream: only deflate knows its own end.)
-_TEXT = frozenset(["application/json", "application/javascript", "application/xml", "application/wasm",
-                   "image/svg+xml", "image/bmp", "application/sql", "application/rtf", "application/x-tar"])
 _LEVEL = "compress_level" if hasattr(zipfile.ZipInfo, "compress_level") else "_compresslevel"  # public from 3.13 on
 _FIRST, _LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # what a zip can say of a time
 
@@ -104,8 +102,8 @@ def describe(inside: str, status: os.stat_result) -> zipfile.ZipInfo:
     info.file_size = status.st_size  # decides whether the entry is a Zip64 one
     if 1.05 * status.st_size > zipfile.ZIP64_LIMIT:  # zipfile's own condition; it says so from 3.11.4 on
         info.extract_version = zipfile.ZIP64_VERSION
-    media_type = mimetypes.guess_type(name)[0] or ""
-    setattr(info, _LEVEL, 6 if media_type.startswith("text/") or media_type in _TEXT else 0)
+    media_type = mediatypes.guess(name.rpartition("/")[2])
+    setattr(info, _LEVEL, 6 if mediatypes.is_compressible(media_type) else 0)
     return info
 
 

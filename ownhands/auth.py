@@ -40,7 +40,6 @@ class AuthHandler(RequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.user = ""  # who was recognised in the last request
         self.is_held = False  # whether an answer waits for its time, `deadline`
 
     def on_head(self, request: Request) -> Response | None:

@@ -26,9 +26,6 @@ if sys.version_info >= (3, 14):
     __all__ += ["HTTPSServer", "ThreadingHTTPSServer"]
 
 
-CONNECTION_SIZE = len("Connection")
-
-
 class OnDemand:
     """An attribute of a handler object that is made when the handler first asks for it, and may be assigned.
 
@@ -124,7 +121,7 @@ class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
         if self._exchange is None:
             return super().send_header(keyword, value)
         self._headers_buffer.append(f"{keyword}: {value}\r\n".encode("latin-1"))
-        if len(keyword) == CONNECTION_SIZE and keyword.lower() == "connection":
+        if keyword.lower() == "connection":
             option = value.lower()
             if option == "close":
                 self.close_connection = True
@@ -237,18 +234,12 @@ def is_classic(server: HTTPServer) -> bool:
     return bool(rules.server_reasons(type(server)) or rules.handler_reasons(server.RequestHandlerClass))
 
 
-_date: tuple[float, str] = (0.0, "")
-
-
 def current_date() -> str:
-    """The Date of now; made once a second, the pair is replaced whole."""
-    global _date
-    now = time.time()
-    until, text = _date
-    if not until - 1 <= now < until:
-        text = encode_date(now)
-        _date = (now // 1 + 1, text)
-    return text
+    """The Date of now."""
+    return _date_of(int(time.time()))
+
+
+_date_of = functools.lru_cache(maxsize=2)(encode_date)  # handlers say it often in a second
 
 
 # ---- patching -------------------------------------------------------------------------------------------------------

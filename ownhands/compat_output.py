@@ -84,10 +84,10 @@ class Framing:
         """Where the content ends, from the fields that say so."""
         lengths, codings = [], []
         for name, value in found:
-            kind = len(name)  # the three names differ in it
-            if kind == 14:
+            kind = name.lower()
+            if kind == b"content-length":
                 lengths.append(value.rstrip())
-            elif kind == 17:
+            elif kind == b"transfer-encoding":
                 codings.append(value.strip().lower())
             elif b"close" in value.lower():
                 self.closes = True

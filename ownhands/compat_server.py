@@ -95,8 +95,8 @@ class Room(EngineServer):
         timeout = getattr(found, "timeout", None)
         # It is the program's own, and all that socketserver knows: no rate besides.
         knobs = {} if timeout is None else {**dict.fromkeys(TIMEOUTS, timeout), "rate_grace": math.inf}
-        super().__init__(handler=Exchanges, **knobs)
         self.front, self.is_serial, self.handler_timeout = front, is_serial, timeout
+        super().__init__(handler=Exchanges, **knobs)
         self.daemon_threads = True
         own_expect = getattr(found, "handle_expect_100", None)
         self.asks_expect = getattr(own_expect, "__module__", "") != "http.server"
@@ -114,7 +114,7 @@ class Room(EngineServer):
     @property
     def socket(self) -> Any:
         """The listener is the front server's, which may wrap it by an SSLContext at any time."""
-        return self.front.socket if hasattr(self, "front") else None
+        return self.front.socket
 
     @socket.setter
     def socket(self, value: Any) -> None:
@@ -226,10 +226,6 @@ class Room(EngineServer):
         """Before the interpreter exits. The threads are daemons all the same, for those without a request never end."""
         self.begin_stop()
         self.wait()
-
-    def wait(self) -> None:
-        """Until the last request is answered."""
-        self._over.wait()
 
     def _run(self) -> None:
         try:

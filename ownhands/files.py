@@ -14,6 +14,7 @@ from urllib.parse import quote
 from . import mediatypes
 from .auth import AuthHandler
 from .codings import IDENTITY, SUFFIXES, GzipCache, acceptable_codings, gzip, prefers_json
+from .conditions import MAX_RANGES
 from .fields import FieldArgument, Fields
 from .fileslice import FileSlice
 from .folder import Names, Opened, has_hidden, list_entries, open_beneath, split_path
@@ -23,6 +24,7 @@ from .parser import Pair
 from .representation import (
     PACKED,
     asked_ranges,
+    close,
     describe_file,
     etag_of,
     heed_conditions,
@@ -30,7 +32,7 @@ from .representation import (
     select,
     with_fields,
 )
-from .smallfiles import Key, SmallFiles
+from .smallfiles import Key, SmallFiles, identity_of
 from .targets import quote_origin_form
 from .upload import Terms, check_upload, is_partial, receive_form, receive_put
 
@@ -62,7 +64,7 @@ class FileHandler(AuthHandler):
     charset = "utf-8"  # of text files
     min_gzip_size = 1 << 10  # octets; less is not worth it
     max_gzip_size = 1 << 20  # octets; more would take too long for one request
-    max_ranges = 32  # in one request; 416
+    max_ranges = MAX_RANGES  # in one request; 416
     _can_upload = False  # UploadHandler can
 
     def setup(self) -> None:
@@ -153,8 +155,7 @@ class FileHandler(AuthHandler):
             found = self.open_file(index)
             if found is not None:
                 answer = self.answer_file(request, index, *found)
-                answer.fields = answer.fields.replaced({"vary": "Accept, Accept-Encoding"})  # see is_page
-                return answer
+                return answer.with_fields(vary="Accept, Accept-Encoding")  # see is_page
         raise refusal(error) from error
 
     # ---- a file -----------------------------------------------------------------------------------------------------
@@ -167,9 +168,9 @@ class FileHandler(AuthHandler):
             small_files.put(self.key_of(names), status, content)
         media_type, is_packed = describe_name(names[-1], self.charset)
         if not self.compress or is_packed:
-            response = self.whole_file(content, status, media_type, "", "", self.common)
+            response = self.whole_file(content, status, media_type, self.common)
         elif not _NEGOTIATES.search(request.head.section):
-            response = self.whole_file(content, status, media_type, "", "", self.varying)
+            response = self.whole_file(content, status, media_type, self.varying)
         else:
             response = self.encoded_file(request, names, content, status, media_type)
         if request.split_target()[2] and "download" in request.query:
@@ -179,8 +180,8 @@ class FileHandler(AuthHandler):
             response = select(request, response, self.max_ranges)
         return in_memory(request, response)
 
-    def whole_file(self, content: FileSlice | bytes, status: os.stat_result, media_type: str, coding: str,
-                   variant: str, others: tuple[Pair, ...]) -> Response:
+    def whole_file(self, content: FileSlice | bytes, status: os.stat_result, media_type: str,
+                   others: tuple[Pair, ...], coding: str = "", variant: str = "") -> Response:
         now = time.time()
         return with_fields(content, 200, describe_file(
             etag_of(status, now, variant), modified_of(status, now), media_type, coding, others))
@@ -191,22 +192,20 @@ class FileHandler(AuthHandler):
         codings = acceptable_codings(request.fields.get("Accept-Encoding"))
         for coding in codings:
             if coding == IDENTITY:
-                return self.whole_file(content, status, media_type, "", "", self.varying)
+                return self.whole_file(content, status, media_type, self.varying)
             # What anybody may send here must not become the content of another file.
             found = None if self._can_upload else self.open_file((*names[:-1], names[-1] + SUFFIXES[coding].encode()))
             if found is not None and found[1].st_mtime + _SIBLING_SLACK >= status.st_mtime:
                 close(content)
-                return self.whole_file(*found, media_type, coding, "", self.varying)
+                return self.whole_file(*found, media_type, self.varying, coding)
             # A range of what is compressed on the fly is of little use: it is of the file, where that is taken.
             if (coding == "gzip" and self.min_gzip_size <= status.st_size <= self.max_gzip_size
                     and mediatypes.is_compressible(media_type)
                     and not (IDENTITY in codings and self.has_ranges(request, status))):
-                packed = gzip_cache.get(
-                    (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size),
-                    lambda: read_now(content))
+                packed = gzip_cache.get(identity_of(status), lambda: read_now(content))
                 if packed is not None:
                     close(content)
-                    return self.whole_file(packed, status, media_type, coding, PACKED, self.varying)
+                    return self.whole_file(packed, status, media_type, self.varying, coding, PACKED)
         raise HTTPError(406, "the file can be had as it is, in no coding")
 
     def has_ranges(self, request: Request, status: os.stat_result) -> bool:
@@ -377,11 +376,6 @@ def read_now(content: FileSlice | bytes) -> bytes:
     except EOFError:
         raise HTTPError(503, "the file is being changed, try again", retry_after=1) from None
     finally:
-        content.close()
-
-
-def close(content: FileSlice | bytes) -> None:
-    if isinstance(content, FileSlice):
         content.close()
 
 

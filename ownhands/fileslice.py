@@ -5,7 +5,7 @@ Refuses to know where the file is and who asks.
 import os
 from collections.abc import Iterator
 
-PIECE_SIZE = 64 << 10  # octets read at once
+from .content import PIECE_SIZE
 
 
 class FileSlice:

@@ -8,10 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from .accesslog import FORMATS, Answered
-from .answering import access_log
 from .exchange import ExchangeHandler
-from .fields import Fields
-from .logs import log
+from .logs import access_log, log
 from .messages import HTTPError, Request, Response, response_to
 from .parser import REASONS, ProtocolError
 
@@ -61,7 +59,7 @@ class RequestHandler(ExchangeHandler):
         if isinstance(error, (HTTPError, ProtocolError)):
             response = response_to(error, _error_text(error.status, error.detail))
             if error.status == 405 and "Allow" not in response.fields:  # RFC 9110 15.5.6
-                response.fields = Fields((*response.fields.pairs, ("Allow", ", ".join(self._allowed_for(request)))))
+                return response.with_fields(allow=", ".join(self._allowed_for(request)))
             return response
         return Response(_error_text(500, ""), 500)
 

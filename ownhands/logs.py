@@ -20,3 +20,4 @@ class Log(logging.LoggerAdapter[logging.Logger]):
 
 
 log = Log(logging.getLogger("ownhands"), {})
+access_log = logging.getLogger("ownhands.access")

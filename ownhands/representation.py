@@ -136,7 +136,7 @@ def heed_conditions(request: Request, response: Response) -> Response:
     status = evaluate(request.method, request.fields, etag or "", modified)
     if status is None:
         return response
-    close(response)
+    close(response.content)
     if status == 304:
         return with_fields(b"", 304, response.fields.without(*_DESCRIBING))
     raise HTTPError(412, "the file has changed" if etag else "this has no tag")
@@ -148,7 +148,7 @@ def validators_of(response: Response) -> tuple[str | None, int | None]:
 
 
 def asked_ranges(request: Request, etag: str | None, modified: int | None, size: int,
-                 max_ranges: int = MAX_RANGES) -> list[Range] | None:
+                 max_ranges: int) -> list[Range] | None:
     """The ranges that a request asks for, as `parse_ranges` gives them; None where Range is not there, or not to count.
 
     `etag`, `modified` and `size` are those of what they would be of.
@@ -163,7 +163,7 @@ def select_ranges(response: Response, ranges: Sequence[Range], size: int) -> Res
     """206 with one range or several; raises HTTPError(416) for none."""
     content: Any = response.content
     if not ranges:
-        close(response)
+        close(response.content)
         raise HTTPError(416, "there are no such octets, or too many ranges", content_range=f"bytes */{size}")
     if len(ranges) > 1:
         return select_parts(response, ranges, size)
@@ -207,11 +207,10 @@ class Parts:
         yield self.tail
 
     def close(self) -> None:
-        if isinstance(self.content, FileSlice):
-            self.content.close()
+        close(self.content)
 
 
-def close(response: Response) -> None:
-    """Gives back what the content holds."""
-    if isinstance(response.content, FileSlice):
-        response.content.close()
+def close(content: Any) -> None:
+    """Gives back what a content holds."""
+    if isinstance(content, FileSlice):
+        content.close()

@@ -36,10 +36,7 @@ class SmallFiles:
         except OSError:
             return None
         # A write, a replacement, a change of permissions: each changes one of them at least.
-        if (now.st_mtime_ns == known.st_mtime_ns and now.st_ctime_ns == known.st_ctime_ns
-                and now.st_ino == known.st_ino and now.st_size == known.st_size and now.st_dev == known.st_dev):
-            return octets, known
-        return None
+        return (octets, known) if identity_of(now) == identity_of(known) else None
 
     def put(self, key: Key, status: os.stat_result, octets: bytes) -> None:
         """Remembers a file that was read; `status` is from before that. Not one that may still be being written."""
@@ -60,3 +57,8 @@ class SmallFiles:
 
 def _cost(key: Key, octets: bytes) -> int:
     return len(key[0]) + len(octets) + 800  # with the status
+
+
+def identity_of(status: os.stat_result) -> tuple[int, ...]:
+    """What stays the same only while the file does, and all in it."""
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size

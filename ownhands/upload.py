@@ -18,13 +18,13 @@ from urllib.parse import quote
 
 from .codings import IDENTITY
 from .conditions import evaluate
+from .content import PIECE_SIZE
 from .messages import HTTPError, Request, Response
 from .multipart import Part, parse_boundary, read_parts
 from .parser import REASONS
 from .representation import PACKED, etag_of, modified_of
 from .targets import quote_origin_form
 
-PIECE_SIZE = 64 << 10  # octets read at once
 FORM_SLACK = 1 << 20  # octets in which a part that is too large may end, and the form be read to its end all the same
 MAX_NAME_SIZE = 255  # octets of a file's name
 UNLIMITED = 1 << 62

@@ -49,7 +49,8 @@ class Archive(unittest.TestCase):
         self.assertEqual((archive.read("top/a.txt"), archive.read("top/a.bin"), archive.testzip()),
                          (content, content, None))
 
-    @params(("a.txt", True), ("a.json", True), ("a.jpg", False), ("a", False))
+    @params(("a.txt", True), ("a.json", True), ("a.jpg", False), ("a.csv.gz", False), ("a.toml", True),
+            ("README", True))
     def test_only_text_is_compressed(self, name, expected):
         self.write(name, b"text\n" * 10_000)
         self.assertEqual(len(self.octets()) < 5000, expected)
