@@ -83,10 +83,7 @@ class RequestHandler(ExchangeHandler):
     @classmethod
     def allowed_methods(cls) -> list[str]:
         """The methods that the class defines, and HEAD and OPTIONS where they follow from them."""
-        found = {name.removeprefix("do_") for name in dir(cls) if name == _name_of(name.removeprefix("do_"))}
-        if "GET" in found:
-            found.add("HEAD")
-        return sorted(found | {"OPTIONS"}) if found else []
+        return list(_methods_of(cls))  # type: ignore[arg-type]  # mypy takes the hash of its objects
 
     def _allowed_for(self, request: Request | None) -> list[str]:
         """The methods for what is addressed, for Allow: by default all that there are."""
@@ -115,8 +112,22 @@ class RequestHandler(ExchangeHandler):
 def _mistake_of(handler: type, method: str) -> str:
     """What is wrong if the class has a method that was meant for this one: do_get, doGet and their like."""
     meant = "do" + method.lower()
-    name = next((each for each in dir(handler) if each[:1] != "_" and each.lower().replace("_", "") == meant), None)
+    name = next((each for each in _do_names(handler) if each.lower().replace("_", "") == meant), None)
     return "" if name is None else f"{handler.__name__}.{name} is never called: write do_{method}"
+
+
+# `dir` takes longer than to answer a request, so each class is asked once.
+@lru_cache(maxsize=256)
+def _do_names(handler: type) -> tuple[str, ...]:
+    return tuple(name for name in dir(handler) if name[:2].lower() == "do")
+
+
+@lru_cache(maxsize=256)
+def _methods_of(handler: type) -> tuple[str, ...]:
+    found = {name.removeprefix("do_") for name in _do_names(handler) if name == _name_of(name.removeprefix("do_"))}
+    if "GET" in found:
+        found.add("HEAD")
+    return tuple(sorted(found | {"OPTIONS"})) if found else ()
 
 
 @lru_cache(maxsize=256)

@@ -245,6 +245,22 @@ class Errors(unittest.TestCase):
         with self.assertLogs("ownhands", "ERROR"), self.assertRaises(KeyboardInterrupt):
             Session(Failing, error=KeyboardInterrupt()).send(GET)
 
+    @params("HEAD", "OPTIONS", "DELETE", "FROB")
+    def test_a_class_is_looked_through_once(self, method):
+        looks = []
+
+        class Looked(type):
+            def __dir__(cls):
+                looks.append(cls)
+                return super().__dir__()
+
+        class Pages(RequestHandler, metaclass=Looked):
+            def do_GET(self, request):
+                return ""
+
+        replies = [answer_of(Pages, method) for _ in range(3)]
+        self.assertEqual((len({reply.status for reply in replies}), len(looks)), (1, 1))
+
     @params(({}, "GET, HEAD, OPTIONS"), ({"allow": "PUT"}, "PUT"), ({"allow": ""}, ""))
     def test_405_says_what_is_allowed(self, fields, allow):
         class Refusing(RequestHandler):
