@@ -139,7 +139,10 @@ class Engine(Lane):
         self._end_turn(watch)
 
     def give_way(self) -> bool:
-        """For a listener, before each first turn: lets another thread lead if that lasts as long as the connection."""
+        """For a listener, before each first turn: lets another thread lead if that lasts as long as the connection.
+
+        True if it does; the caller does not lead then, and accepts no more.
+        """
         ident = threading.get_ident()
         with self._lock:
             if ident != self._leader_ident:

@@ -48,13 +48,13 @@ class RequestHandler(ExchangeHandler):
         return method(request)  # type: ignore[no-any-return]
 
     def on_error(self, request: Request | None, error: BaseException) -> Response | str:
-        """Called where there is an error to answer; `request` is None where none could be read. It says what is seen.
+        """Called where there is an error to answer; what it returns is what the client sees.
 
         Where no thread is free it is called on the one that serves, for 408 and 503: it should not wait for anything.
 
-        `error` is an HTTPError, a ProtocolError, or whatever a handler has raised, which is logged already. The default
-        is a line of text, with the detail of the first two and nothing of the last, and Allow with 405. A str is sent
-        with the status and the fields of the first two, else with 500.
+        `request` is None where none could be read. `error` is an HTTPError, a ProtocolError, or whatever a handler has
+        raised, which is logged already. The default is a line of text, with the detail of the first two and nothing of
+        the last, and Allow with 405. A str is sent with the status and the fields of the first two, else with 500.
         """
         if isinstance(error, (HTTPError, ProtocolError)):
             response = response_to(error, _error_text(error.status, error.detail))

@@ -12,7 +12,7 @@ SELDOM = 16  # quick turns to a slow one, from which on overtaking it costs less
 TRIALS = 3  # slow turns in close succession that are more likely the handlers' doing than the system's
 SUSPICION = 16  # turns of a connection, at most, that are expected to be as slow as the last, before it is tried again
 SUSPECT_FOR = 8192  # turns after a slow one in which another of its connection doubles that
-WARY_FOR = 128  # turns after a slow one in which the next is overtaken early; to look so often costs more than it saves
+WARY_FOR = 128  # turns after a slow one in which another is overtaken early; beyond them, so many looks are wasted
 
 
 class Turner(Protocol):
