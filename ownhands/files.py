@@ -202,7 +202,7 @@ class FileHandler(AuthHandler):
             if (coding == "gzip" and self.min_gzip_size <= status.st_size <= self.max_gzip_size
                     and mediatypes.is_compressible(media_type)
                     and not (IDENTITY in codings and self.has_ranges(request, status))):
-                packed = gzip_cache.get(identity_of(status), lambda: read_now(content))
+                packed = gzip_cache.get(identity_of(status), lambda: read_all(content))
                 if packed is not None:
                     close(content)
                     return self.whole_file(packed, status, media_type, self.varying, coding, PACKED)
@@ -367,16 +367,20 @@ def refusal(error: OSError) -> Exception:
     return error
 
 
-def read_now(content: FileSlice | bytes) -> bytes:
-    """All of a small file, and closes it; raises HTTPError(503) where it has become shorter since it was opened."""
-    if isinstance(content, bytes):
-        return content
+def read_all(content: FileSlice | bytes) -> bytes:
+    """All of a small file; raises HTTPError(503) where it has become shorter since it was opened."""
     try:
-        return content.read_all()
+        return content if isinstance(content, bytes) else content.read_all()
     except EOFError:
         raise HTTPError(503, "the file is being changed, try again", retry_after=1) from None
+
+
+def read_now(content: FileSlice | bytes) -> bytes:
+    """The same, and closes it."""
+    try:
+        return read_all(content)
     finally:
-        content.close()
+        close(content)
 
 
 def in_memory(request: Request, response: Response) -> Response:

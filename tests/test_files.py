@@ -171,6 +171,17 @@ class EncodingTest(FilesTest):
         reply = self.get("/" + name, accept_encoding="gzip, br")
         self.assertEqual((reply.content, reply.fields.get("Content-Encoding")), (content, None))
 
+    @params(*product((5000, (64 << 10) + 1, 1 << 20, (1 << 20) + 1), ("GET", "HEAD")))
+    def test_what_proves_not_to_be_worth_it_is_given_as_it_is(self, size, method):
+        content = os.urandom(size)
+        self.write("a.txt", content)
+        before = open_descriptors()
+        for _ in range(2):  # at first it is tried, then that is known
+            reply = self.get("/a.txt", accept_encoding="gzip, br", method=method)
+            self.assertEqual((reply.status, reply.fields.get("Content-Encoding")), (200, None))
+            self.assertEqual(reply.content, content if method == "GET" else b"")
+        self.assertEqual(open_descriptors(), before)
+
     def test_nothing_is_compressed_if_that_is_not_wanted(self):
         self.write("a.txt", TEXT)
         self.write("a.txt.gz", gzip.compress(TEXT))
