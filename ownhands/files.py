@@ -39,6 +39,7 @@ from .upload import Terms, check_upload, is_partial, receive_form, receive_put
 _IS_MISSING = frozenset([errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ])
 _IS_FORBIDDEN = frozenset([errno.EACCES, errno.EPERM])
 _IS_SHORT = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+MAX_KEPT_PATH = 512  # characters; of a longer path the names are not kept, which can take twenty times its size
 _SIBLING_SLACK = 2.0  # seconds that a compressed file may seem older than the file, having been copied along with it
 _EXPOSED = "Accept-Ranges, Content-Disposition, Content-Encoding, Content-Range, Date, ETag, Location"
 # Whether fields are there that decide: splitting them all takes longer than sending a small file.
@@ -116,7 +117,8 @@ class FileHandler(AuthHandler):
 
     def names_of(self, path: str) -> Names:
         """What a path means below the root; raises HTTPError(404) for what no request may name."""
-        names = servable_names(path, self.hidden)
+        find = _kept_names if len(path) <= MAX_KEPT_PATH else servable_names
+        names = find(path, self.hidden)
         if names is None:
             raise missing()
         return names
@@ -330,13 +332,16 @@ def common_pairs(cache: int | None, cors: bool | str, is_private: bool) -> tuple
     return tuple(pairs)
 
 
-@lru_cache(maxsize=256)
 def servable_names(path: str, hidden: bool) -> Names | None:
     """The names in a path, None where one of them is none that a request may name."""
     names = split_path(path)
-    if names is None or (not hidden and has_hidden(names)) or any(map(is_partial, map(os.fsdecode, names))):
-        return None
-    return names
+    if names is None or not has_hidden(names):
+        return names
+    # A file that has not come whole is hidden, and more than that.
+    return None if not hidden or any(map(is_partial, map(os.fsdecode, names))) else names
+
+
+_kept_names = lru_cache(maxsize=256)(servable_names)
 
 
 @lru_cache(maxsize=1024)

@@ -21,6 +21,7 @@ _PASS = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | get
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _HAS_DIR_FD = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd and bool(_NO_FOLLOW)
 _IS_LINK = frozenset([errno.ELOOP, errno.ENOTDIR, errno.EMLINK])  # EMLINK: FreeBSD
+_ELSEWHERE = frozenset([b".", b".."])
 # Windows: separators, drives and streams, wildcards, devices, and what it strips from an end.
 _NOT_ON_WINDOWS = re.compile(rb'[\\:*?"<>|\x00-\x1f]|[ .]\Z|\A(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z)')
 
@@ -48,14 +49,16 @@ class Opened(NamedTuple):
 # ---- names ----------------------------------------------------------------------------------------------------------
 
 def split_path(path: str, on_windows: bool = os.name == "nt") -> Names | None:
-    """The names in a request's path, decoded one by one; None where one of them cannot be a name below a folder.
+    """The names in a request's path, decoded; None where one of them cannot be a name below a folder.
 
-    Slashes are split before decoding, so that an encoded one never separates. Empty names, which // makes, are dropped.
+    An encoded slash would be in a name, and is never taken for one that separates. Empty names, which // makes, are
+    dropped.
     """
-    names = tuple([unquote_to_bytes(segment) for segment in path.split("/") if segment])
-    for name in names:
-        if name in (b".", b"..") or b"/" in name or b"\0" in name or (on_windows and _NOT_ON_WINDOWS.search(name)):
-            return None
+    octets = unquote_to_bytes(path)
+    names = tuple(filter(None, octets.split(b"/")))
+    if (b"\0" in octets or octets.count(b"/") != path.count("/") or not _ELSEWHERE.isdisjoint(names)
+            or (on_windows and any(map(_NOT_ON_WINDOWS.search, names)))):
+        return None
     return names
 
 

@@ -9,7 +9,7 @@ from unittest import mock, skipIf
 
 from nose2.tools import params
 
-from ownhands import FileHandler, HTTPServer, UploadHandler
+from ownhands import FileHandler, HTTPServer, UploadHandler, files
 from ownhands.testing import MockClient, MockConnection, encode_request, parse_replies
 
 from .folders import STAMP, FolderTest, open_descriptors
@@ -59,6 +59,13 @@ class FileTest(FilesTest):
         client = self.client()
         entries = json.loads(client("/", accept="application/json").content)["entries"]
         self.assertEqual(sorted(client("/" + entry["href"]).content for entry in entries), sorted(names))
+
+    def test_of_a_long_path_whose_names_are_not_kept(self):
+        path = "/".join([each * 200 for each in "abc"])
+        self.write(path)
+        kept = files._kept_names.cache_info().currsize
+        self.assertEqual([self.get(target).status for target in ("/" + path, "/" + "a/" * 1000)], [200, 404])
+        self.assertEqual(files._kept_names.cache_info().currsize, kept)
 
     def test_asked_for_in_absolute_form(self):
         self.write("a.txt")

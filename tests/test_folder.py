@@ -19,12 +19,13 @@ class PathTest(unittest.TestCase):
         ("/", ()), ("//", ()), ("/a", (b"a",)), ("/a/b.txt", (b"a", b"b.txt")), ("/a/", (b"a",)),
         ("//a///b", (b"a", b"b")), ("/%61", (b"a",)), ("/a%20b", (b"a b",)),
         ("/%ff%FE", (b"\xff\xfe",)), ("/a%5Cb", (b"a\\b",)),
-        ("/%2561", (b"%61",)), ("/...", (b"...",)), ("/a+b", (b"a+b",)), ("/%", (b"%",)), ("/C:", (b"C:",)))
+        ("/%2561", (b"%61",)), ("/...", (b"...",)), ("/a+b", (b"a+b",)), ("/%", (b"%",)), ("/%/2f", (b"%", b"2f")),
+        ("/%25%32%66", (b"%2f",)), ("/C:", (b"C:",)))
     def test_has_names(self, path, names):
         self.assertEqual(split_path(path, on_windows=False), names)
 
     @params("/..", "/../a", "/a/..", "/a/../b", "/%2e%2e/a", "/.%2E/a", "/.", "/a/./b", "/%2e", "/%2Fetc", "/a%2fb",
-            "/a%00", "/%00", "/..%2f..%2fetc")
+            "/a%00", "/%00", "/..%2f..%2fetc", "/a/%2f", "/%%2f")
     def test_has_none_that_lead_elsewhere(self, path):
         self.assertIsNone(split_path(path, on_windows=False))
 
