@@ -11,7 +11,9 @@ from collections.abc import Callable, Hashable
 IDENTITY = "identity"
 SUFFIXES = {"br": ".br", "gzip": ".gz"}  # of the file beside the file, the better coding first
 GZIP_LEVEL = 6
-GZIP_CACHE_SIZE = 2 << 20  # octets of compressed content kept, in all
+# Octets of compressed content kept, in all: more than a large application has. With less than what is asked for in turn
+# the oldest always goes just before it is asked for again, and each request costs the compression.
+GZIP_CACHE_SIZE = 16 << 20
 
 _WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?")
 _MEMBER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]*;[ \t]*q=([01](?:\.[0-9]{0,3})?))?", re.I)
