@@ -85,8 +85,7 @@ def _list(folder: Opened, path: Path) -> list[str]:
     try:
         return os.listdir(path if folder.fd < 0 else folder.fd)  # noqa: PTH208  names are all that is needed
     finally:
-        if folder.fd >= 0:
-            os.close(folder.fd)
+        folder.close()
 
 
 def describe(inside: str, status: os.stat_result) -> zipfile.ZipInfo:

@@ -28,7 +28,10 @@ from .representation import (
     describe_file,
     etag_of,
     heed_conditions,
+    in_memory,
     modified_of,
+    read_all,
+    read_now,
     select,
     with_fields,
 )
@@ -94,24 +97,19 @@ class FileHandler(AuthHandler):
     def do_GET(self, request: Request) -> Response:
         path = request.split_target()[1]
         names = self.names_of(path)
+        if path.endswith("/"):
+            return self.answer_folder(request, names)
         known = small_files.get(self.key_of(names))
-        if known is not None and not path.endswith("/"):
+        if known is not None:
             return self.answer_file(request, names, *known)
         try:
             opened = self.open(names)
         except OSError as error:
             return self.answer_missing(request, names, error)
         if opened.is_folder:
-            try:
-                return self.answer_folder(request, path, names, opened.fd)
-            finally:
-                if opened.fd >= 0:
-                    os.close(opened.fd)
-        content = FileSlice(opened.fd, 0, opened.status.st_size)
-        if path.endswith("/"):
-            content.close()
-            raise missing()
-        return self.answer_file(request, names, content, opened.status)
+            opened.close()
+            return self.answer_without_slash(request, names)
+        return self.answer_file(request, names, FileSlice(opened.fd, 0, opened.status.st_size), opened.status)
 
     # ---- which file -------------------------------------------------------------------------------------------------
 
@@ -134,18 +132,20 @@ class FileHandler(AuthHandler):
         """Where a folder that `open` has found is, links resolved."""
         return Path(os.fsdecode(os.path.realpath(os.path.join(os.fsencode(self.root), *names))))  # noqa: PTH118
 
-    def open_file(self, names: Names) -> tuple[FileSlice, os.stat_result] | None:
-        """Opens a file below the root, None if there is none."""
+    def open_file(self, names: Names) -> tuple[FileSlice | bytes, os.stat_result] | None:
+        """Opens a file below the root, or takes it from memory; None if there is none."""
+        known = small_files.get(self.key_of(names))
+        if known is not None:
+            return known
         try:
-            fd, status = opened = self.open(names)
+            opened = self.open(names)
         except OSError as error:
             if error.errno in _IS_MISSING or error.errno in _IS_FORBIDDEN:
                 return None
             raise refusal(error) from error
         if not opened.is_folder:
-            return FileSlice(fd, 0, status.st_size), status
-        if fd >= 0:
-            os.close(fd)
+            return FileSlice(opened.fd, 0, opened.status.st_size), opened.status
+        opened.close()
         return None
 
     def answer_missing(self, request: Request, names: Names, error: OSError) -> Response:
@@ -157,7 +157,8 @@ class FileHandler(AuthHandler):
             found = self.open_file(index)
             if found is not None:
                 answer = self.answer_file(request, index, *found)
-                return answer.with_fields(vary="Accept, Accept-Encoding")  # see is_page
+                answer.fields = vary_by_accept(answer.fields.pairs)
+                return answer
         raise refusal(error) from error
 
     # ---- a file -----------------------------------------------------------------------------------------------------
@@ -218,23 +219,33 @@ class FileHandler(AuthHandler):
 
     # ---- a folder ---------------------------------------------------------------------------------------------------
 
-    def answer_folder(self, request: Request, path: str, names: Names, folder: int) -> Response:
-        """A folder that is open: its own page, a zip, or what is in it."""
-        query = request.split_target()[2]
-        if not path.endswith("/"):  # relative links in it would miss
-            location = "/" + "".join([quote(name) + "/" for name in names])
-            location += "?" + quote_origin_form(query) if query else ""
-            return with_fields(b"", 301, Fields([("Location", location), *self.common]))
-        wants_zip = self.listing and bool(query) and "zip" in request.query
+    def answer_without_slash(self, request: Request, names: Names) -> Response:
+        """A folder, asked for as a file is: relative links in it would miss."""
+        location, query = "/" + "".join([quote(name) + "/" for name in names]), request.split_target()[2]
+        location += "?" + quote_origin_form(query) if query else ""
+        return with_fields(b"", 301, Fields([("Location", location), *self.common]))
+
+    def answer_folder(self, request: Request, names: Names) -> Response:
+        """What is asked for with a slash at the end: the folder's own page, a zip, or what is in it."""
+        wants_zip = self.listing and bool(request.split_target()[2]) and "zip" in request.query
         if self.index and not wants_zip:
             index = (*names, os.fsencode(self.index))
             found = self.open_file(index)
             if found is not None:
                 return self.answer_file(request, index, *found)
-        if not self.listing:
-            raise HTTPError(403, "this folder is not listed")
-        return heed_conditions(
-            request, self.answer_zip(names) if wants_zip else self.answer_listing(request, names, folder))
+        try:
+            opened = self.open(names)
+        except OSError as error:
+            return self.answer_missing(request, names, error)
+        try:
+            if not opened.is_folder:
+                raise missing()
+            if not self.listing:
+                raise HTTPError(403, "this folder is not listed")
+            return heed_conditions(
+                request, self.answer_zip(names) if wants_zip else self.answer_listing(request, names, opened.fd))
+        finally:
+            opened.close()
 
     def answer_listing(self, request: Request, names: Names, folder: int) -> Response:
         """What is in a folder, as a page or as JSON."""
@@ -316,8 +327,7 @@ class UploadHandler(FileHandler):
             opened = self.open(folder)
         except OSError as error:
             raise refusal(error) from error
-        if opened.fd >= 0:
-            os.close(opened.fd)
+        opened.close()
         return self.place(folder), os.fsdecode(name)
 
 
@@ -357,6 +367,12 @@ def is_page(request: Request, names: Names) -> bool:
             or "text/html" in request.fields.get("Accept", ""))
 
 
+@lru_cache(maxsize=64)
+def vary_by_accept(pairs: tuple[Pair, ...]) -> Fields:
+    """The fields of an application's page where others get 404: see `is_page`."""
+    return Fields(pairs).replaced({"vary": "Accept, Accept-Encoding"})
+
+
 def missing(**fields: FieldArgument) -> HTTPError:
     return HTTPError(404, "there is nothing here", **fields)
 
@@ -370,27 +386,3 @@ def refusal(error: OSError) -> Exception:
     if error.errno in _IS_SHORT:
         return HTTPError(503, "too busy, try again later", retry_after=1)
     return error
-
-
-def read_all(content: FileSlice | bytes) -> bytes:
-    """All of a small file; raises HTTPError(503) where it has become shorter since it was opened."""
-    try:
-        return content if isinstance(content, bytes) else content.read_all()
-    except EOFError:
-        raise HTTPError(503, "the file is being changed, try again", retry_after=1) from None
-
-
-def read_now(content: FileSlice | bytes) -> bytes:
-    """The same, and closes it."""
-    try:
-        return read_all(content)
-    finally:
-        close(content)
-
-
-def in_memory(request: Request, response: Response) -> Response:
-    """Reads what is small, so that it is sent together with the head; the rest is left to the system."""
-    content = response.content
-    if isinstance(content, FileSlice) and content.length <= SMALL_SIZE and request.method != "HEAD":
-        response.content = read_now(content)
-    return response

@@ -45,6 +45,10 @@ class Opened(NamedTuple):
     def is_folder(self) -> bool:
         return stat.S_ISDIR(self.status.st_mode)
 
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
 
 # ---- names ----------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from .conditions import MAX_RANGES, Range, evaluate, parse_ranges, range_applies
 from .dates import encode_date, parse_date
 from .fields import FieldArgument, Fields, field_name
 from .fileslice import FileSlice
+from .framing import SMALL_SIZE
 from .messages import HTTPError, Request, Response
 from .parser import Pair
 
@@ -210,7 +211,33 @@ class Parts:
         close(self.content)
 
 
+# ---- contents -------------------------------------------------------------------------------------------------------
+
 def close(content: Any) -> None:
     """Gives back what a content holds."""
     if isinstance(content, FileSlice):
         content.close()
+
+
+def read_all(content: FileSlice | bytes) -> bytes:
+    """All of a small file; raises HTTPError(503) where it has become shorter since it was opened."""
+    try:
+        return content if isinstance(content, bytes) else content.read_all()
+    except EOFError:
+        raise HTTPError(503, "the file is being changed, try again", retry_after=1) from None
+
+
+def read_now(content: FileSlice | bytes) -> bytes:
+    """The same, and closes it."""
+    try:
+        return read_all(content)
+    finally:
+        close(content)
+
+
+def in_memory(request: Request, response: Response) -> Response:
+    """Reads what is small, so that it is sent together with the head; the rest is left to the system."""
+    content = response.content
+    if isinstance(content, FileSlice) and content.length <= SMALL_SIZE and request.method != "HEAD":
+        response.content = read_now(content)
+    return response

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 MAX_SIZE = 2 << 20  # octets kept, in all
 SETTLED = 2.0  # seconds; the clocks of all file systems tick in that time, so that a later write shows
-Key = tuple[bytes, bool, bool]  # a path, and by which rules it was opened
+Key = tuple[bytes, bool, bool]  # a path, whether links in it are followed anywhere, and whether hidden files are served
 
 
 class SmallFiles:
@@ -31,16 +31,14 @@ class SmallFiles:
         if found is None:
             return None
         known, octets = found
-        try:
-            now = os.stat(key[0], follow_symlinks=False)  # noqa: PTH116  octets
-        except OSError:
-            return None
-        # A write, a replacement, a change of permissions: each changes one of them at least.
-        return (octets, known) if identity_of(now) == identity_of(known) else None
+        return (octets, known) if _is_same(key, known) else None
 
     def put(self, key: Key, status: os.stat_result, octets: bytes) -> None:
-        """Remembers a file that was read; `status` is from before that. Not one that may still be being written."""
-        if not 0 <= max(status.st_mtime, status.st_ctime) <= self.clock() - SETTLED:
+        """Remembers a file that was read; `status` is from before that. Not one that may still be being written.
+
+        Nor one that a link led to which is not followed: it would not be found.
+        """
+        if not 0 <= max(status.st_mtime, status.st_ctime) <= self.clock() - SETTLED or not _is_same(key, status):
             return
         with self._lock:
             self._drop(key)
@@ -53,6 +51,16 @@ class SmallFiles:
         found = self._entries.pop(key, None)
         if found is not None:
             self.size -= _cost(key, found[1])
+
+
+def _is_same(key: Key, known: os.stat_result) -> bool:
+    """Whether the path still leads to a file that was opened by it, and nothing in that has changed."""
+    try:
+        now = os.stat(key[0], follow_symlinks=key[1])  # noqa: PTH116  octets
+    except OSError:
+        return False
+    # A write, a replacement, a change of permissions: each changes one of them at least.
+    return identity_of(now) == identity_of(known)
 
 
 def _cost(key: Key, octets: bytes) -> int:

@@ -75,6 +75,28 @@ class SmallFilesTest(FolderTest):
         self.put()
         self.assertEqual(self.get() is not None, is_kept)
 
+    def put_link(self, follow_symlinks):
+        self.link("link", "a.txt")
+        path = os.fsencode(self.root / "link")
+        self.kept.put((path, follow_symlinks, False), os.stat(path), b"before")
+        return path
+
+    @params((False, None), (True, b"before"))
+    def test_a_file_behind_a_link_only_where_links_are_followed_anywhere(self, follow_symlinks, octets):
+        path = self.put_link(follow_symlinks)
+        self.assertEqual((self.get(path, follow_symlinks), len(self.kept._entries)), (octets, octets is not None))
+
+    def lead_elsewhere(self):
+        self.write("b.txt", b"behind")
+        self.link("link2", "b.txt")
+        (self.root / "link2").replace(self.root / "link")
+
+    @params(rewrite, replace, grow, remove, make_a_link, lead_elsewhere)
+    def test_a_file_behind_a_link_after(self, change):
+        path = self.put_link(follow_symlinks=True)
+        change(self)
+        self.assertIsNone(self.get(path, follow_symlinks=True))
+
     def test_no_more_than_a_bound(self):
         self.kept.max_size = 3000
         paths = [self.write(name, b"x" * 100) for name in "bcdefg"]
@@ -113,11 +135,14 @@ class SmallFilesTest(FolderTest):
 
 
 class HandlerTest(FolderTest):
-    def test_answers_are_the_same_whether_it_is_kept_or_not(self):
-        path = self.write("a.txt", b"before")
+    def client(self, path, **knobs):
+        """Of a server that takes the file at `path`, just written, for one that has not changed lately."""
         kept = SmallFiles(clock=lambda: os.stat(path).st_ctime + SETTLED)
         self.enterContext(mock.patch.object(files, "small_files", kept))
-        client = MockClient(HTTPServer(handler=FileHandler, root=str(self.root)))
+        return MockClient(HTTPServer(handler=FileHandler, root=str(self.root), **knobs))
+
+    def test_answers_are_the_same_whether_it_is_kept_or_not(self):
+        client = self.client(self.write("a.txt", b"before"))
         requests = [{}, {"method": "HEAD"}, {"range": "bytes=1-2"}, {"if_none_match": "*"}, {"accept_encoding": "gzip"}]
 
         def answers():
@@ -125,8 +150,22 @@ class HandlerTest(FolderTest):
             return [(reply.status, reply.content, reply.fields["ETag"]) for reply in replies]
 
         first = answers()
-        self.assertEqual(len(kept._entries), 1)
+        self.assertEqual(len(files.small_files._entries), 1)
         self.assertEqual(answers(), first)
         self.assertEqual(client("/a.txt/").status, 404)
         self.write("a.txt", b"behind", age=5)
         self.assertEqual(client("/a.txt").content, b"behind")
+
+    @params(("/index.html", []), ("/", []), ("/?sort=size", []), ("/users/7", [(b"users", b"7")]))
+    def test_what_is_kept_is_not_opened_again(self, target, names):
+        client = self.client(self.write("index.html", b"page"), spa=True)
+        first = client(target)
+        with mock.patch.object(files, "open_beneath", side_effect=FileNotFoundError(2, "not asked")) as opening:
+            again = client(target)
+        self.assertEqual((again.status, again.content, again.fields["Vary"]), (200, b"page", first.fields["Vary"]))
+        self.assertEqual([call.args[1] for call in opening.call_args_list], names)
+
+    def test_a_folder_whose_page_is_kept_comes_as_a_zip(self):
+        client = self.client(self.write("index.html", b"page"))
+        self.assertEqual([client(target).fields["Content-Type"] for target in ("/", "/?zip")],
+                         ["text/html; charset=utf-8", "application/zip"])
