@@ -7,13 +7,16 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 
 IDENTITY = "identity"
-SUFFIXES = {"br": ".br", "gzip": ".gz"}  # of the file beside the file, the better coding first
+SUFFIXES = {"br": b".br", "gzip": b".gz"}  # of the file beside the file, the better coding first
 GZIP_LEVEL = 6
 # Octets of compressed content kept, in all: more than a large application has. With less than what is asked for in turn
 # the oldest always goes just before it is asked for again, and each request costs the compression.
 GZIP_CACHE_SIZE = 16 << 20
+
+MAX_PREFERENCES = 1 << 10  # characters of what a client accepts; browsers send 150, and no client means much more
 
 _WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?")
 _MEMBER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]*;[ \t]*q=([01](?:\.[0-9]{0,3})?))?", re.I)
@@ -29,13 +32,17 @@ def parse_qualities(value: str) -> dict[str, float]:
     return found
 
 
-def acceptable_codings(value: str | None) -> list[str]:
+def acceptable_codings(value: str | None) -> tuple[str, ...]:
     """Of br, gzip and identity those that Accept-Encoding takes, the best first (RFC 9110 12.5.3).
 
     Without the field only identity, which is also the last resort where nothing else remains and it is not refused.
+    A value that is too long counts as not there.
     """
-    if value is None:
-        return [IDENTITY]
+    return (IDENTITY,) if value is None or len(value) > MAX_PREFERENCES else _rank_codings(value)
+
+
+@lru_cache(maxsize=64)  # clients of a kind say the same
+def _rank_codings(value: str) -> tuple[str, ...]:
     qualities = parse_qualities(value)
     if "x-gzip" in qualities:  # RFC 9110 8.4.1.3: equivalent to gzip
         qualities.setdefault("gzip", qualities["x-gzip"])
@@ -43,7 +50,7 @@ def acceptable_codings(value: str | None) -> list[str]:
     ranked = [(qualities.get(coding, others or 0.0), coding) for coding in SUFFIXES]
     ranked.append((qualities.get(IDENTITY, 0.0005 if others is None else others), IDENTITY))  # taken, but last
     ranked.sort(key=lambda each: -each[0])  # stable: of equals the better coding
-    return [coding for quality, coding in ranked if quality > 0]
+    return tuple([coding for quality, coding in ranked if quality > 0])
 
 
 def gzip(octets: bytes, level: int = GZIP_LEVEL) -> bytes:
@@ -84,7 +91,9 @@ def _cost(packed: bytes | None) -> int:
 
 
 def prefers_json(accept: str) -> bool:
-    """Whether Accept names application/json, and HTML not at all or as less welcome."""
+    """Whether Accept names application/json, and HTML not at all or as less welcome; not if it is too long."""
+    if len(accept) > MAX_PREFERENCES:
+        return False
     qualities: dict[str, float] = {}
     for member in accept.split(","):
         media_range, *parameters = [part.strip(" \t").lower() for part in member.split(";")]

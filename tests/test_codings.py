@@ -5,7 +5,7 @@ import unittest
 from nose2.tools import params
 
 from ownhands import mediatypes
-from ownhands.codings import GzipCache, acceptable_codings, gzip, prefers_json
+from ownhands.codings import MAX_PREFERENCES, GzipCache, acceptable_codings, gzip, prefers_json
 
 TEXT = b"the same again and again, " * 100
 
@@ -32,14 +32,16 @@ class CodingTest(unittest.TestCase):
         ("*;q=0, identity", ["identity"]),
         ("deflate, zstd", ["identity"]),
         ("gzip;q=2, br;q=x", ["identity"]),
-        (" , gzip ;q=0.8,", ["gzip", "identity"]))
+        (" , gzip ;q=0.8,", ["gzip", "identity"]),
+        ("gzip" + "," * MAX_PREFERENCES, ["identity"]),
+        ("identity;q=0, gzip" + "," * MAX_PREFERENCES, ["identity"]))
     def test_what_is_taken_in_order(self, value, codings):
-        self.assertEqual(acceptable_codings(value), codings)
+        self.assertEqual(list(acceptable_codings(value)), codings)
 
     @params(("application/json", True), ("application/json, */*", True), ("application/json, text/html", False),
             ("text/html, application/json;q=0.9", False), ("text/html;q=0.5, application/json", True),
             ("", False), ("*/*", False), ("application/json;q=0", False), ("APPLICATION/JSON ; Q=1", True),
-            ("application/json;q=high", False))
+            ("application/json;q=high", False), ("application/json" + "," * MAX_PREFERENCES, False))
     def test_json_rather_than_a_page(self, accept, prefers):
         self.assertEqual(prefers_json(accept), prefers)
 
