@@ -3,7 +3,10 @@
 Pure functions.
 """
 import re
+from functools import lru_cache
 from time import gmtime
+
+MAX_DATE_SIZE = 40  # characters; the longest form has 33
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -28,13 +31,17 @@ def parse_date(value: str, now: float | None = None) -> int | None:
 
     `now` decides the century of a year of two digits: it is not more than 50 years ahead (RFC 9110 5.6.7).
     """
+    return _parse_date(value, gmtime(now).tm_year) if len(value) <= MAX_DATE_SIZE else None
+
+
+@lru_cache(maxsize=256)  # a server is asked again and again about the same files
+def _parse_date(value: str, this_year: int) -> int | None:
     match = next((found for found in (re.fullmatch(form, value) for form in _DATES) if found), None)
     if match is None:
         return None
     hour, minute, second = map(int, match["time"].split(":"))
     year, month, day = int(match["year"]), _MONTHS.index(match["month"]) + 1, int(match["day"])
     if len(match["year"]) == 2:
-        this_year = gmtime(now).tm_year
         year += this_year // 100 * 100
         year -= 100 if year > this_year + 50 else 0
     moment = _days(year, month, day) * 86400 + hour * 3600 + minute * 60 + min(second, 59)  # 60 is a leap second
