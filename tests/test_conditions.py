@@ -1,5 +1,6 @@
 """conditions.py: dates, entity tags, the order of preconditions, ranges. Values in, values out."""
 import unittest
+from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,6 +175,15 @@ class RangeTest(unittest.TestCase):
     def test_too_many_are_refused(self, count, is_served):
         value = "bytes=" + ",".join(f"{1000 * each}-{1000 * each}" for each in range(count))
         self.assertEqual(bool(parse_ranges(value, 1 << 20)), is_served)
+
+    @params("bytes=" + "0-1," * 33, "bytes=" + "2-1," * 33, "bytes=0-1" + "," * 33)
+    def test_too_many_are_refused_unseen(self, value):
+        with mock.patch("ownhands.conditions._limits") as limits:
+            self.assertEqual(parse_ranges(value, 1000), [])
+        limits.assert_not_called()
+
+    def test_too_many_of_another_unit_are_ignored(self):
+        self.assertIsNone(parse_ranges("seconds=" + "0-1," * 33, 1000))
 
     @given(st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 2000)), min_size=1, max_size=20))
     def test_any_set_is_covered_and_apart(self, pairs):
