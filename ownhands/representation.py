@@ -13,6 +13,7 @@ from typing import Any
 
 from . import mediatypes
 from .conditions import MAX_RANGES, Range, evaluate, parse_ranges, range_applies
+from .content import PIECE_SIZE
 from .dates import encode_date, parse_date
 from .fields import FieldArgument, Fields, field_name
 from .fileslice import FileSlice
@@ -205,6 +206,16 @@ class Parts:
         self.length = sum(map(len, self.heads)) + sum(end - first for first, end in ranges) + len(self.tail)
 
     def __iter__(self) -> Iterator[bytes]:
+        """In pieces of a good size, though most ranges may be of a few octets."""
+        gathered = b""
+        for piece in self._pieces():
+            if len(gathered) + len(piece) > PIECE_SIZE:
+                yield gathered
+                gathered = b""
+            gathered += piece
+        yield gathered
+
+    def _pieces(self) -> Iterator[bytes]:
         for head, (first, end) in zip(self.heads, self.ranges, strict=True):
             yield head
             if isinstance(self.content, FileSlice):

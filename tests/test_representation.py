@@ -10,7 +10,7 @@ from ownhands import HTTPError, HTTPServer, RequestHandler, Response
 from ownhands.dates import parse_date
 from ownhands.content import FileOutgoing
 from ownhands.framing import frame
-from ownhands.representation import FRESH, etag_of, modified_of
+from ownhands.representation import FRESH, Parts, etag_of, modified_of
 from ownhands.testing import MockClient, MockConnection, parse_replies
 
 from .folders import DATE, STAMP, FolderTest, open_descriptors
@@ -117,6 +117,18 @@ class ResponseFileTest(FolderTest):
             (["Content-Type: video/mp4", "Content-Range: bytes 1000-1001/100000"], CONTENT[1000:1002])])
         self.assertEqual((reply.status, reply.fields.get("Content-Range")), (206, None))
         self.assertEqual(reply.fields["Content-Length"], str(len(reply.content)))
+
+    @params(([(each * 1000, each * 1000 + 1) for each in range(32)], 1), ([(0, 60_000), (70_000, 100_000)], 2),
+            ([(0, 1), (1000, 99_000), (99_500, 100_000)], 3))
+    def test_sends_several_ranges_in_pieces_of_a_good_size(self, ranges, count):
+        for content in (CONTENT, Response.file(self.path).content):
+            parts = Parts(content, "video/mp4", ranges, 100_000)
+            pieces = [piece for piece in parts if piece]
+            self.assertLessEqual(len(pieces), count)
+            self.assertEqual(len(b"".join(pieces)), parts.length)
+            for first, end in ranges:
+                self.assertIn(b"bytes %d-%d/100000\r\n\r\n%b\r\n--" % (first, end - 1, CONTENT[first:end]),
+                              b"".join(pieces))
 
     def test_answers_one_of_several_ranges_that_touch_as_one(self):
         reply = self.client("/", range="bytes=0-9,10-19")
