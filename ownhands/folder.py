@@ -152,7 +152,7 @@ def _open_file(path: bytes, directory: int | None, no_follow: int) -> Opened:
 def list_entries(folder: int, root: str, names: Sequence[bytes], follow_symlinks: bool = False,
                  hidden: bool = False) -> list[Entry]:
     """What is in an open folder and can be asked for: files and folders, and links that `open_beneath` would follow."""
-    found = []
+    found, base = [], os.path.realpath(os.fsencode(root))
     with os.scandir(folder if folder >= 0 else os.fsdecode(os.path.join(os.fsencode(root), *names))) as entries:
         for entry in entries:
             if entry.name.startswith(".") and not hidden:
@@ -160,7 +160,6 @@ def list_entries(folder: int, root: str, names: Sequence[bytes], follow_symlinks
             try:
                 status = entry.stat(follow_symlinks=follow_symlinks)
                 if stat.S_ISLNK(status.st_mode):
-                    base = os.path.realpath(os.fsencode(root))
                     real = _real_names(base, [*names, os.fsencode(entry.name)], hidden)
                     status = os.lstat(os.path.join(base, *real))
             except (OSError, ValueError):
