@@ -32,13 +32,25 @@ class Crew:
         self._idle: list[threading.Lock] = []  # followers, each waiting for its lock
         self._is_short = False  # the last thread could not be started
 
-    def start_thread(self) -> None:
-        """Raises one of SHORTAGE where the system has no thread left. Under the lock, but for the first."""
+    def start(self) -> None:
+        """Starts the first leader. Raises one of SHORTAGE where the system has no thread left."""
+        with self.lock:
+            self._promise()
+        self._keep_promise()
+
+    def _promise(self) -> None:
+        """Under the lock: a new thread leads as soon as it runs."""
+        self.has_leader = True
         self.threads += 1
+
+    def _keep_promise(self) -> None:
+        """Not under the lock: `start` waits for the thread, and one that fails at once would keep it waiting for ever."""
         try:
             self._new_thread(f"ownhands-{self.threads}").start()
         except SHORTAGE:
-            self.threads -= 1
+            with self.lock:
+                self.has_leader = False
+                self.threads -= 1
             raise
 
     def end_thread(self) -> int:
@@ -54,21 +66,26 @@ class Crew:
         return left
 
     def promote(self) -> None:
-        """Lets another thread lead, an idle one or a new one; if there may be none, nobody leads until a turn ends."""
+        """Lets another thread lead, an idle one or a new one; if there may be none, nobody leads until a turn ends.
+
+        For who has let go of the lead, or taken it from another. If he fails before, the monitor stands in.
+        """
         with self.lock:
+            if self.has_leader:
+                return  # a thread that came back from its turn
             if self._idle:
+                self.has_leader = True
                 return self._idle.pop().release()
-            self.has_leader = self.threads < self.max_threads
-            if not self.has_leader:
+            if self.threads >= self.max_threads:
                 return
-            try:
-                self.start_thread()
-                self._is_short = False
-            except SHORTAGE as error:
-                self.has_leader = False
-                if not self._is_short and threading.main_thread().is_alive():  # at the program's end none can be
-                    log.warning("cannot start a thread: %s", error)
-                self._is_short = True  # the monitor tries again
+            self._promise()
+        try:
+            self._keep_promise()
+            self._is_short = False
+        except SHORTAGE as error:
+            if not self._is_short and threading.main_thread().is_alive():  # at the program's end none can be
+                log.warning("cannot start a thread: %s", error)
+            self._is_short = True  # the monitor tries again
 
     def follow(self, take: Callable[[Watch], None], leads: bool = False) -> bool:
         """Takes turns that wait for a thread, then waits to lead: True; False if unused for too long, or at the end.
@@ -113,12 +130,13 @@ class Crew:
         return not is_unused
 
     def leave(self, watch: Watch, ident: int) -> None:
-        """From here on the turn is not the leader's. Under the lock.
+        """From here on the turn is not the leader's, and nobody leads. Under the lock.
 
         Several threads may accept at once, so a listener is not busy.
         """
-        self.away.add((ident, watch))
+        self.away.add((ident, watch))  # first: it may raise MemoryError, and then nothing has changed
         watch.busy = not watch.is_listener
+        self.has_leader = False
 
     def first_turns(self) -> int:
         """Connections that a thread has accepted and serves, and that nobody watches yet."""
@@ -126,10 +144,16 @@ class Crew:
             return sum(watch.is_listener for _, watch in self.away)
 
     def stand_in(self) -> bool:
-        """Makes the caller, who is none of the crew, the leader until it calls `promote`; False if there is one."""
+        """Makes the caller, who is none of the crew, the leader until it calls `stand_down`; False if there is one."""
         with self.lock:
             was_led, self.has_leader = self.has_leader, True
         return not was_led
+
+    def stand_down(self) -> None:
+        """Ends what `stand_in` began."""
+        with self.lock:
+            self.has_leader = False
+        self.promote()
 
     def queue(self, watch: Watch, now: float) -> None:
         """Has a turn wait for a thread. Called only while standing in."""

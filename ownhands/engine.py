@@ -41,7 +41,7 @@ class Engine(Lane):
 
     def start(self) -> None:
         """Starts the first leader. Raises RuntimeError where the system has no thread left."""
-        self._crew.start_thread()
+        self._crew.start()
 
     def watch(self, fd: int, turner: Turner, caution: Caution | None = None, is_listener: bool = False) -> bool:
         """Has turns taken when `fd` is ready; False if the engine has ended.
@@ -232,7 +232,7 @@ class Engine(Lane):
                 self._settle(watch)
             self._tend(now)
         finally:
-            self._crew.promote()  # whatever has failed: nobody would lead any more
+            self._crew.stand_down()  # whatever has failed: nobody would lead any more
 
     def _queue(self, fd: int, now: float) -> None:
         """Puts a ready connection in the line for a thread, out of the poller's sight, unless its turn needs none."""

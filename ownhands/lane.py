@@ -265,7 +265,7 @@ class Lane:
 
     def _let_go(self, watch: Watch, ident: int) -> None:
         """Under the lock: the thread is not the leader from here on, and nobody is until another says so."""
-        self._crew.leave(watch, ident)  # first: it may raise MemoryError, and then nothing has changed
+        self._crew.leave(watch, ident)  # first: it may fail
         self._leader_ident = 0
 
     def _take(self, turn: Callable[[], None], watch: Watch) -> None:

@@ -240,7 +240,7 @@ class LifeCycle(ThreadingMixIn, TCPServer):
         assert self.socket is not None
         self._listening += 1
         acceptor = Acceptor(self, self.clock, engine.give_way, engine.has_room, self._over, lambda: [
-            each.has_leader for each in self._engines if each is not engine])
+            each.has_leader and each.has_room() for each in self._engines if each is not engine])
         engine.watch(self.socket.fileno(), acceptor, is_listener=True)
 
     @property

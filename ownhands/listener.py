@@ -138,7 +138,7 @@ class Acceptor:
         `gives_way` is asked before each first turn: whether another thread leads from there on, so that this one
         accepts no more. Not before accepting: the next leader would find the same connection, and one after it.
         `has_room` says whether one more may be accepted at all; `life` of its server is what the acceptor is for;
-        `others_lead` says of each other engine of the server whether a thread leads there.
+        `others_lead` says of each other engine of the server whether a thread leads there, and could accept.
         """
         self.life, self.others_lead = life, others_lead
         self.server, self.clock, self.gives_way, self.has_room = server, clock, gives_way, has_room

@@ -62,7 +62,7 @@ class CrewTest(unittest.TestCase):
         thread.start()
         wait_for(lambda: team._idle)
         team.queue(Watch(1000, FakeTurner(), Caution()), 0.0)
-        team.promote()
+        team.stand_down()
         self.assertTrue(taken.wait(20))
         thread.join(20)  # it has gone on to lead
         self.assertTrue(team.has_leader)
@@ -71,5 +71,5 @@ class CrewTest(unittest.TestCase):
         team = Crew(mock.Mock(side_effect=RuntimeError("can't create new thread at interpreter shutdown")), 2)
         with mock.patch("threading.main_thread") as main_thread, self.assertNoLogs("ownhands"):
             main_thread.return_value.is_alive.return_value = False
-            team.promote()
+            team.stand_down()
         self.assertFalse(team.has_leader)

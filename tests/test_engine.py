@@ -97,6 +97,14 @@ class OvertakenTest(EngineTest):
         self.stage.turn(1001, quick)
         self.assertNotEqual(slow.threads, quick.threads)
 
+    def test_a_failure_on_the_way_to_the_next_leader_leaves_none_missing(self):
+        self.stage.block(1000, self.stage.add(1000))
+        with mock.patch.object(Watch, "suspect", side_effect=MemoryError), self.assertRaises(MemoryError):
+            self.stage.overtake()
+        quick = self.stage.add(1001)
+        self.engine.check()
+        self.stage.turn(1001, quick)
+
     def test_a_turn_that_is_not_long_yet_goes_on_leading(self):
         self.stage.block(1000, self.stage.add(1000))
         self.clock.now += 0.001
@@ -238,6 +246,15 @@ class CautiousTest(EngineTest):
         self.stage.turn(1001, quick)  # and nobody has called check()
         self.assertNotEqual(slow.threads, quick.threads)
         self.assertEqual(0, self.stage.caution.turns)
+
+    def test_a_failure_to_give_it_away_leaves_no_leader_missing(self):
+        self.stage.caution.turns = 1
+        turner = self.stage.add(1000)
+        with (mock.patch.object(crew.Crew, "promote", side_effect=MemoryError), self.assertLogs("ownhands", "ERROR")):
+            self.poller.ready(1000)
+            wait_for(lambda: self.stage.caution.turns == 0 and not self.engine.turns_away())
+        self.poller.settle()
+        self.stage.turn(1000, turner)
 
     def test_another_class_is_trusted_still(self):
         self.stage.caution.turns = 1

@@ -490,6 +490,16 @@ class LanesTest(unittest.TestCase):
               mock.patch("os.cpu_count", return_value=cores)):
             self.assertEqual(lanes, HTTPServer(max_threads=max_threads).lane_count)
 
+    def test_one_that_is_full_is_not_waited_for_by_the_others(self):
+        server = HTTPServer("127.0.0.1", 0, Quiet, lanes=2)
+        server.start()
+        self.addCleanup(server.stop)
+        first, second = server._engines
+        acceptor = first._list.watches[server.socket.fileno()].turner
+        self.assertEqual([True], acceptor.others_lead())
+        second.max_connections = 0
+        self.assertEqual([False], acceptor.others_lead())
+
     def test_the_last_one_closes_the_listener(self):
         server = HTTPServer("127.0.0.1", 0, Quiet, lanes=2)
         server.start()
