@@ -44,7 +44,7 @@ class Crew:
         self.threads += 1
 
     def _keep_promise(self) -> None:
-        """Not under the lock: `start` waits for the thread, and one that fails at once would keep it waiting for ever."""
+        """Not under the lock: `start` waits for the thread, for ever if that one fails at once."""
         try:
             self._new_thread(f"ownhands-{self.threads}").start()
         except SHORTAGE:

@@ -5,6 +5,7 @@ Imported only where TLS is used. Refuses to know turns, and what is said once it
 import re
 import socket
 import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ class TLSConnection:
         self._has_begun = False
         self.is_plain = False  # whether the client speaks HTTP where TLS is expected
         self.is_cut = False  # whether it is aborted: without close_notify
+        self._lock = threading.Lock()  # OpenSSL's state is one thread's at a time, and programs send while they receive
 
     def recv(self, size: int, /) -> bytes:
         """Octets that have come, all that were decrypted: a poll would not show them. Raises ProtocolError(400)."""
@@ -96,7 +98,8 @@ class TLSConnection:
 
     def _attempt(self, operation: Any, argument: Any) -> Any:
         try:
-            return operation(argument)
+            with self._lock:
+                return operation(argument)
         except ssl.SSLWantReadError:
             self.wants_write = False
             raise BlockingIOError from None
@@ -126,7 +129,8 @@ class TLSConnection:
         if self.is_plain or self.is_cut:
             return
         try:
-            self.sslsocket.unwrap()
+            with self._lock:
+                self.sslsocket.unwrap()
         except (OSError, ValueError):
             pass  # it has been said, and the client need not answer; or there was no handshake
 

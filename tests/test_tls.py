@@ -204,6 +204,36 @@ class TestHandshake(TLSTest):
         self.assertEqual({record.levelno for record in logs.records}, {logging.DEBUG})
 
 
+class TestThreads(unittest.TestCase):
+    @params(("recv", 1, b"x"), ("send", b"x", 1), ("shutdown", socket.SHUT_WR, None))
+    def test_what_one_does_waits_for_what_another_does(self, name, argument, result):
+        begun, may_end, log = threading.Event(), threading.Event(), []
+
+        def first(size):
+            begun.set()
+            may_end.wait(PATIENCE)
+            log.append("first")
+            return b"x"
+
+        def second(*_):
+            log.append("second")
+            return result
+
+        connection = TLSConnection(mock.Mock(recv=first, pending=lambda: 0))
+        connection._has_begun = True
+        one = threading.Thread(target=connection.recv, args=(1,))
+        one.start()
+        begun.wait(PATIENCE)
+        connection.sslsocket = mock.Mock(recv=second, send=second, unwrap=second, pending=lambda: 0)
+        other = threading.Thread(target=getattr(connection, name), args=(argument,))
+        other.start()
+        other.join(0.01)  # it has time enough to come first
+        may_end.set()
+        for thread in (one, other):
+            thread.join(PATIENCE)
+        self.assertEqual(["first", "second"], log)
+
+
 class TestEnd(unittest.TestCase):
     @params(ssl.SSLZeroReturnError, ssl.SSLEOFError)
     def test_a_client_that_has_ended_the_connection_takes_nothing(self, error):
