@@ -113,8 +113,8 @@ class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
         self.log_request(code)
         if message is None:
             message = self.responses[code][0] if code in self.responses else ""
-        self._headers_buffer.append(_encode_beginning(self.protocol_version, int(code), message,
-                                                      self.version_string(), current_date()))
+        self._headers_buffer += (f"{self.protocol_version} {int(code)} {message}\r\n".encode("latin-1"),
+                                 _encode_ours(self.version_string(), current_date()))
 
     def send_header(self, keyword: str, value: Any) -> None:
         """Adds a line to the head that is being written; a Connection line decides on `close_connection`, too."""
@@ -143,10 +143,10 @@ def _is_plain(handler_class: Any) -> bool:
                 and handler_class.send_response_only is ours.send_response_only)
 
 
-@functools.lru_cache(maxsize=256)
-def _encode_beginning(protocol_version: str, code: int, message: str, software: str, date: str) -> bytes:
+@functools.lru_cache(maxsize=8)
+def _encode_ours(software: str, date: str) -> bytes:
     """What heads have in common for a second."""
-    return f"{protocol_version} {code} {message}\r\nServer: {software}\r\nDate: {date}\r\n".encode("latin-1")
+    return f"Server: {software}\r\nDate: {date}\r\n".encode("latin-1")
 
 
 class SimpleHTTPRequestHandler(stock.SimpleHTTPRequestHandler, BaseHTTPRequestHandler):

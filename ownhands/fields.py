@@ -8,6 +8,7 @@ from typing import Any
 
 from .parser import Pair, check_field, encode_field_lines
 
+KEPT_NAME_SIZE = 128  # octets of a name or a media type that is remembered; many longer ones would fill memory
 FieldArgument = str | int | list[str] | tuple[str, ...] | None
 
 
@@ -130,12 +131,16 @@ def _field_pairs(keyword: str, value: FieldArgument) -> list[Pair]:
     return [check_field(name, str(each)) for each in values]
 
 
-@lru_cache(maxsize=256)
 def field_name(keyword: str) -> str:
     """`user_agent` -> `User-Agent`; a trailing underscore, there to avoid a Python keyword, is dropped.
 
     Raises TypeError for a keyword that means something else: see NO_FIELD.
     """
+    return (_kept_field_name if len(keyword) <= KEPT_NAME_SIZE else _kept_field_name.__wrapped__)(keyword)
+
+
+@lru_cache(maxsize=256)
+def _kept_field_name(keyword: str) -> str:
     if keyword in NO_FIELD:
         raise TypeError(f"{keyword} is no field here: {NO_FIELD[keyword]}")
     return keyword.removesuffix("_").replace("_", "-").title()

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from .content import PIECE_SIZE, ContentError
-from .fields import FieldArgument, Fields
+from .fields import KEPT_NAME_SIZE, FieldArgument, Fields
 from .framing import declared_length, regular_rest
 from .grammar import IS_NAME, IS_VALUE
 from .listener import WILDCARDS
 from .messages import Response
-from .parser import Pair, check_field
+from .parser import KEPT_HEAD_SIZE, Pair, check_field
 from .version import __version__
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
@@ -54,7 +54,7 @@ def field_variables(section: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in section.decode("latin-1").split("\r\n")[1:]:  # parse_field_lines, without the pairs in between
         field_name, _, value = line.partition(":")
-        name = environ_name(field_name)
+        name = (environ_name if len(field_name) <= KEPT_NAME_SIZE else environ_name.__wrapped__)(field_name)
         if name in found:
             found[name] += ("; " if name == "HTTP_COOKIE" else ",") + value.strip(" \t")
         elif name is not None:
@@ -132,9 +132,23 @@ class Head(NamedTuple):
     is_plain: bool  # whether Server and Date are left to the server
 
 
-@lru_cache(maxsize=256)
+_heads: dict[tuple[str, tuple[Pair, ...]], Head] = {}  # of late, but for long ones: applications repeat themselves
+MAX_KEPT_HEADS = 256
+
+
 def encode_head(status: str, headers: tuple[Pair, ...]) -> Head:
-    """The head of an answer; applications say the same again and again. Raises ValueError and TypeError, by name."""
+    """The head of an answer. Raises ValueError and TypeError, by name."""
+    head = _heads.get((status, headers))
+    if head is None:
+        head = _encode_new_head(status, headers)
+        if len(head.status_line) + len(head.fields.octets) <= KEPT_HEAD_SIZE:
+            if len(_heads) >= MAX_KEPT_HEADS:
+                _heads.clear()
+            _heads[status, headers] = head
+    return head
+
+
+def _encode_new_head(status: str, headers: tuple[Pair, ...]) -> Head:
     match = _STATUS.fullmatch(status)
     if match is None:
         raise ValueError(f"a status is '200 OK' and the like, three digits from 200, a space and words: {status!r}")
@@ -153,9 +167,13 @@ def encode_head(status: str, headers: tuple[Pair, ...]) -> Head:
                 is_plain)
 
 
-@lru_cache(maxsize=1024)
 def note_of(name: str) -> str:
     """The name in lower case if the server takes note of the field, else ""; raises ValueError for one it refuses."""
+    return (_kept_note if len(name) <= KEPT_NAME_SIZE else _kept_note.__wrapped__)(name)
+
+
+@lru_cache(maxsize=1024)
+def _kept_note(name: str) -> str:
     if IS_NAME.fullmatch(name) is None:
         raise ValueError(f"{name!r} is not a field name")
     lower = name.lower()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qsl, unquote
 
 from .content import PIECE_SIZE, Decoder
-from .fields import NO_FIELDS, FieldArgument, Fields, Values
+from .fields import KEPT_NAME_SIZE, NO_FIELDS, FieldArgument, Fields, Values
 from .parser import REASONS, ProtocolError, RequestHead, check_field
 from .targets import quote_reference, split_absolute_form
 
@@ -253,7 +253,7 @@ class Response:
             content, made = content.encode(), TEXT
         elif type(content) is not bytes:
             content = _check_content(content)
-        if type(content_type) is str:
+        if type(content_type) is str and len(content_type) <= KEPT_NAME_SIZE:
             made = fields_of_type(content_type)
         elif content_type is not None:
             made = Fields.from_keywords({"content_type": content_type})

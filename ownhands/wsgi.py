@@ -28,7 +28,7 @@ from .handler import RequestHandler
 from .logs import log
 from .messages import HTTPError, Request, Response
 from .pace import Pace
-from .parser import RequestHead, encode_chunk
+from .parser import KEPT_HEAD_SIZE, RequestHead, encode_chunk
 from .server import HTTPServer
 
 
@@ -44,7 +44,7 @@ class WSGIHandler(RequestHandler):
         super().setup()
         self.call_application = type(self).application or getattr(self.server, "application", None)
         self.connection_environ: dict[str, Any] = {}  # what all requests on the connection have in common
-        self.environ: dict[str, Any] = {}  # of the last request, as it was before the application had it
+        self.environ: dict[str, Any] = {}  # of the last short head, as it was before the application had it
         self.environ_head: RequestHead | None = None  # the head that it describes
 
     # ---- the request ------------------------------------------------------------------------------------------------
@@ -77,9 +77,12 @@ class WSGIHandler(RequestHandler):
     def make_environ(self, request: Request, response: WSGIResponse) -> dict[str, Any]:
         """The environ of a request: a new one each time, for applications change it."""
         head = request.head
-        if head is not self.environ_head:
-            self.environ, self.environ_head = self.describe(request), head
-        environ = self.environ.copy()
+        if head is self.environ_head:
+            environ = self.environ.copy()
+        else:
+            environ = self.describe(request)
+            if head.end <= KEPT_HEAD_SIZE:
+                self.environ, self.environ_head = environ.copy(), head
         environ["wsgi.early_hints"] = response.early_hints
         if not head.control.has_content:
             environ["wsgi.input"] = BytesIO()
