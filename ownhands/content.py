@@ -59,7 +59,8 @@ class ChunkedDecoder:
         self.max_chunk_line_size, self.max_trailer_size = max_chunk_line_size, max_trailer_size
         self.complete = False
         self.trailers: tuple[Pair, ...] = ()
-        self._received = b""  # the beginning of a line that has not come whole
+        self._received = b""  # the beginning of a line, or of the trailer section, that has not come whole
+        self._searched = 0  # octets of the trailer section in which its end was not found
         self._remaining = 0  # octets that the current chunk lacks
         self._extensions_size = 0
         self._take = ChunkedDecoder._take_line  # what comes next; a function, for a bound method would be a cycle
@@ -105,8 +106,9 @@ class ChunkedDecoder:
         return position + 2
 
     def _take_trailers(self, octets: bytes, position: int, pieces: list[bytes]) -> int | None:
-        found = parse_trailer_section(octets, position, self.max_trailer_size)
+        found = parse_trailer_section(octets, position, self.max_trailer_size, self._searched)
         if found is None:
+            self._searched = len(octets) - position
             return None
         self.trailers, after = found
         self.complete = True

@@ -183,7 +183,7 @@ def _parse_other_head(octets: bytes, limits: Limited) -> RequestHead | None:
 
 def _check_unfinished(octets: bytes, line: bytes, limits: Limited) -> None:
     """Raises ProtocolError for the beginning of a head that no further octets can make valid."""
-    if BARE_LF.search(line):
+    if line.count(b"\n") != line.count(b"\r\n"):
         raise ProtocolError(400, "a line of the head does not end with CRLF")
     if line and line != b"\r" and not NAME.match(line):
         raise ProtocolError(400, "the first octets are not those of an HTTP request")
@@ -209,7 +209,7 @@ def _check_limits(size: int, target: bytes, section: bytes, limits: Limited) -> 
 
 def _split_request_line(line: bytes, limits: Limited) -> tuple[bytes, bytes, bytes]:
     """Method, target and minor version of a request line (RFC 9112 3), whatever the form of its target."""
-    if BARE_LF.search(line) or b"\r" in line:
+    if b"\n" in line or b"\r" in line:
         raise ProtocolError(400, "bare CR or LF in the request line")
     words = line.split(b" ")
     if not NAME.fullmatch(words[0]):
@@ -344,33 +344,32 @@ def check_field(name: str, value: str) -> Pair:
 
 def parse_chunk_line(octets: bytes, start: int, max_chunk_line_size: int) -> tuple[int, int, int] | None:
     """Size of the chunk, size of its extensions, and where its data begins (RFC 9112 7.1); None: not complete."""
-    match = CHUNK_LINE.match(octets, start)
+    if octets.find(b"\n", start) < 0 and len(octets) - start <= max_chunk_line_size:
+        return None
+    match = CHUNK_LINE.match(octets, start, start + max_chunk_line_size)
     if match is None:
-        end = octets.find(b"\r\n", start)
-        if end < 0 and len(octets) - start <= max_chunk_line_size and not BARE_LF.search(octets, start):
-            return None
-        raise ProtocolError(400, "a chunk size line is malformed" if 0 <= end <= start + max_chunk_line_size
-                            else "a chunk size line is too long or ends without CRLF")
-    if match.end() - start > max_chunk_line_size:
-        raise ProtocolError(400, "a chunk size line is too long")
+        raise ProtocolError(400, "a chunk size line is malformed or too long")
     digits, extensions = match.groups()
     if len(digits) > MAX_LENGTH_DIGITS - 3:
         raise ProtocolError(413, "a chunk is too large")
     return int(digits or b"0", 16), len(extensions), match.end()
 
 
-def parse_trailer_section(octets: bytes, start: int, max_trailer_size: int) -> tuple[tuple[Pair, ...], int] | None:
-    """The trailer fields and where the next message begins (RFC 9112 7.1.2); None: not complete."""
+def parse_trailer_section(octets: bytes, start: int, max_trailer_size: int,
+                          searched: int = 0) -> tuple[tuple[Pair, ...], int] | None:
+    """The trailer fields and where the next message begins (RFC 9112 7.1.2); None: not complete.
+
+    `searched` octets of it have come to that before, and are not looked at again.
+    """
     if octets.startswith(b"\r\n", start):
         return (), start + 2
-    end = octets.find(b"\r\n\r\n", start)
-    size = (len(octets) if end < 0 else end + 4) - start
-    if size > max_trailer_size:
+    end = octets.find(b"\r\n\r\n", start + max(searched - 3, 0))
+    if (len(octets) if end < 0 else end + 4) - start > max_trailer_size:
         raise ProtocolError(431, "the trailer section is too large")
     section = b"\r\n" + octets[start:end] if end >= 0 else b""
-    if (end < 0 and BARE_LF.search(octets, start)) or (end >= 0 and FIELD_SECTION.fullmatch(section) is None):
+    if FIELD_SECTION.fullmatch(section) is None or (end < 0 and BARE_LF.search(octets, start + searched)):
         raise ProtocolError(400, "the trailer section is malformed")
-    return None if end < 0 else (parse_field_lines(section), end + 4)
+    return (parse_field_lines(section), end + 4) if end >= 0 else None
 
 
 def encode_chunk(data: bytes) -> bytes:
