@@ -253,7 +253,7 @@ class Exchanges(ExchangeHandler):
         if length is not None and length <= self.max_memory_size:
             return super()._begin_content(request, control)
         decoder: Decoder = (LengthDecoder(length) if length is not None else
-                            RawChunks(ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size)))
+                            RawChunks(ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size, self.max_fields)))
         self._expects_continue = control.expects_continue and not self._unused
         refusal = self._ask_on_head(request)
         if refusal is not None:

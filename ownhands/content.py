@@ -55,8 +55,9 @@ class LengthDecoder:
 class ChunkedDecoder:
     """Content in chunks, with its trailer section (RFC 9112 7.1)."""
 
-    def __init__(self, max_chunk_line_size: int, max_trailer_size: int) -> None:
-        self.max_chunk_line_size, self.max_trailer_size = max_chunk_line_size, max_trailer_size
+    def __init__(self, max_chunk_line_size: int, max_trailer_size: int, max_fields: int = 128) -> None:
+        self.max_chunk_line_size = max_chunk_line_size
+        self.max_trailer_size, self.max_fields = max_trailer_size, max_fields
         self.complete = False
         self.trailers: tuple[Pair, ...] = ()
         self._received = b""  # the beginning of a line, or of the trailer section, that has not come whole
@@ -106,7 +107,7 @@ class ChunkedDecoder:
         return position + 2
 
     def _take_trailers(self, octets: bytes, position: int, pieces: list[bytes]) -> int | None:
-        found = parse_trailer_section(octets, position, self.max_trailer_size, self._searched)
+        found = parse_trailer_section(octets, position, self.max_trailer_size, self.max_fields, self._searched)
         if found is None:
             self._searched = len(octets) - position
             return None

@@ -200,8 +200,8 @@ class ExchangeHandler(AnsweringHandler):
                 content, self._unused = self._unused[:length], self._unused[length:]
                 request.set_content(content)
                 return self._send_answer(request, self._ask(request, True))
-        decoder: Decoder = (ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size) if length is None
-                            else LengthDecoder(length))
+        decoder: Decoder = (ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size, self.max_fields)
+                            if length is None else LengthDecoder(length))
         if refusal is not None:
             self._refuse_content(request, refusal, decoder)
         else:

@@ -9,7 +9,7 @@ class Limits:
 
     max_target_size = 8 << 10  # octets of a request target; 414
     max_head_size = 64 << 10  # octets of a request line and its fields; 431
-    max_fields = 128  # field lines; 431
+    max_fields = 128  # field lines of a head, and of a trailer section; 431
     max_content_size = 16 << 20  # octets of content; 413
     max_memory_size = 1 << 20  # octets of content kept in memory, a larger one goes to a temporary file
     max_trailer_size = 8 << 10  # octets of a trailer section; 431

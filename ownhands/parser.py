@@ -355,7 +355,7 @@ def parse_chunk_line(octets: bytes, start: int, max_chunk_line_size: int) -> tup
     return int(digits or b"0", 16), len(extensions), match.end()
 
 
-def parse_trailer_section(octets: bytes, start: int, max_trailer_size: int,
+def parse_trailer_section(octets: bytes, start: int, max_trailer_size: int, max_fields: int = 128,
                           searched: int = 0) -> tuple[tuple[Pair, ...], int] | None:
     """The trailer fields and where the next message begins (RFC 9112 7.1.2); None: not complete.
 
@@ -369,6 +369,8 @@ def parse_trailer_section(octets: bytes, start: int, max_trailer_size: int,
     section = b"\r\n" + octets[start:end] if end >= 0 else b""
     if FIELD_SECTION.fullmatch(section) is None or (end < 0 and BARE_LF.search(octets, start + searched)):
         raise ProtocolError(400, "the trailer section is malformed")
+    if section.count(b"\n") > max_fields:
+        raise ProtocolError(431, "too many trailer fields")
     return (parse_field_lines(section), end + 4) if end >= 0 else None
 
 

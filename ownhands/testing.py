@@ -159,7 +159,7 @@ def _take_content(method: str, status: int, fields: Fields, octets: bytes) -> tu
     if method == "HEAD" or status in (204, 304) or (method == "CONNECT" and status < 300):
         return b"", octets
     if "Transfer-Encoding" in fields:
-        decoder = ChunkedDecoder(WHOLE, WHOLE)
+        decoder = ChunkedDecoder(WHOLE, WHOLE, WHOLE)
     elif "Content-Length" in fields:
         decoder = LengthDecoder(_parse_length(fields["Content-Length"]))
     else:

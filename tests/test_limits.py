@@ -82,6 +82,9 @@ class Sizes(unittest.TestCase):
         (dict(max_trailer_size=12), b"0\r\nA: 67890\r\n\r\n", 200),
         (dict(max_trailer_size=12), b"0\r\nA: 678901\r\n\r\n", 431),
         (dict(max_trailer_size=12), b"0\r\nA: 4567890123", 431),
+        (dict(max_fields=3), b"0\r\nA:\r\nB:\r\nC:\r\n\r\n", 200),
+        (dict(max_fields=3), b"0\r\nA:\r\nB:\r\nC:\r\nD:\r\n\r\n", 431),
+        ({}, b"0\r\n" + b"a:\r\n" * 2000 + b"\r\n", 431),
         ({}, b"1;" + b"a" * 1000 + b"\r\nx\r\n", None),
         ({}, (b"1;" + b"a" * 1000 + b"\r\nx\r\n") * 70, 400),  # all extensions together
     )
