@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 
 from .content import PIECE_SIZE, ContentError
 from .fields import KEPT_NAME_SIZE, FieldArgument, Fields
-from .framing import declared_length, regular_rest
+from .framing import SMALL_SIZE, declared_length, regular_rest
 from .grammar import IS_NAME, IS_VALUE
 from .listener import WILDCARDS
 from .messages import Response
@@ -280,12 +280,28 @@ def check_piece(piece: Any) -> bytes:
 
 def pieces_of(result: Any) -> Iterator[Any]:
     """An iterator over what an application returned; raises TypeError, by name, for what is no iterable."""
+    if type(result) is list or type(result) is tuple:
+        return _in_batches(result)
     try:
         return iter(result)
     except TypeError:
         if hasattr(result, "__iter__"):
             raise  # its own
         raise TypeError(f"a WSGI application returns an iterable of bytes, not {result!r}") from None
+
+
+def _in_batches(items: list[bytes] | tuple[bytes, ...]) -> Iterator[bytes]:
+    """What is all there, in pieces that are worth sending: PEP 3333's delay is that of a piece which is yet to come."""
+    batch: list[bytes] = []
+    size = 0
+    for item in map(check_piece, items):
+        size += len(item)
+        if size > SMALL_SIZE:
+            yield b"".join(batch)
+            batch.clear()
+            size = len(item)
+        batch.append(item)
+    yield b"".join(batch)
 
 
 def fault_of_call(application: Any, error: BaseException) -> TypeError | None:

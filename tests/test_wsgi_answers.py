@@ -37,6 +37,15 @@ class AnswerTest(unittest.TestCase):
             server_for(hello).on_connect(connection)
         self.assertEqual(sending.call_count, 1)
 
+    @params(([b"x" * 10] * 20_000, 5), ((b"x" * 10,) * 20_000, 5), ([b"", b"x" * 100_000, b"", b"y" * 100_000, b""], 3),
+            ([b"x" * 40_000] * 3, 4))
+    def test_in_many_pieces_that_are_there_is_sent_in_few(self, result: Any, count: int) -> None:
+        connection = MockConnection(head())
+        with mock.patch.object(connection, "send", wraps=connection.send) as sending:
+            server_for(answering(result)).on_connect(connection)
+        self.assertEqual(parse_replies(connection.sent)[0].content, b"".join(result))
+        self.assertEqual(sending.call_count, count)
+
     def test_of_a_generator_goes_out_piece_by_piece(self) -> None:
         connection = MockConnection(head())
         seen = []
