@@ -4,12 +4,14 @@ Takes octets from a function that gives more of them. Refuses to know requests, 
 """
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from urllib.parse import unquote
 
 from .parser import ProtocolError
 
 MAX_PART_HEAD_SIZE = 16 << 10  # octets of the fields of one part
 MAX_PARTS = 1000
+MAX_PARAMETERS = 32  # of a Content-Type or a Content-Disposition; clients send three at the most
 # RFC 9110 5.6.6: one parameter of a Content-Type, or none between two semicolons.
 _TYPE_PARAMETER = re.compile(r';\s*(?:([^\s=;"]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*))\s*)?(?=;|\Z)')
 MAX_BOUNDARY_SIZE = 70  # RFC 2046 5.1.1
@@ -24,6 +26,7 @@ _DISPOSITION = re.compile(rb"(?:\A|\n)content-disposition:[ \t]*form-data[ \t]*(
 _PARAMETER = r';\s*([^\s=;"]+)\s*=\s*(?:"(%s)"|([^\s";]*))\s*'
 _EXTENDED = re.compile(r"utf-8'[^']*'(.*)", re.I | re.S)  # RFC 8187 3.2.1: with the language, or without
 _ESCAPED = re.compile(r'\\(["\\])|%(?:22|0[DA])', re.I)
+_MEANT = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 _GRAMMARS = tuple(re.compile(_PARAMETER % quoted) for quoted in (r'(?:[^"\\]|\\.)*+', r'[^"]*+'))
 
 
@@ -44,7 +47,10 @@ def parse_boundary(content_type: str) -> bytes | None:
     """The boundary that a Content-Type declares, None where it is no multipart/form-data with one."""
     media_type = content_type.partition(";")[0]
     end = len(media_type) if media_type.strip().lower() == "multipart/form-data" else len(content_type)
-    while (match := _TYPE_PARAMETER.match(content_type, end)) is not None:
+    for _ in range(MAX_PARAMETERS):
+        match = _TYPE_PARAMETER.match(content_type, end)
+        if match is None:
+            break
         name, quoted, token = match.groups("")
         if name.lower() == "boundary":  # where it is repeated the first counts
             boundary = re.sub(r"\\(.)", r"\1", quoted) or token
@@ -161,9 +167,9 @@ def parse_part_head(head: bytes) -> tuple[str, str | None]:
 
 
 def _parse_parameters(text: str) -> dict[str, str] | None:
-    """The parameters of a Content-Disposition, None where they are malformed."""
+    """The parameters of a Content-Disposition, None where they are malformed or too many."""
     for grammar in _GRAMMARS:
-        matches = list(grammar.finditer(text))
+        matches = list(islice(grammar.finditer(text), MAX_PARAMETERS))
         if "".join(match[0] for match in matches) == text:
             return {match[1].lower(): _unescape(match[2]) if match[2] is not None else match[3] for match in matches}
     return None
@@ -171,4 +177,4 @@ def _parse_parameters(text: str) -> dict[str, str] | None:
 
 def _unescape(quoted: str) -> str:
     """Browsers write a quote and line ends in percent-encoding and nothing else; older curl a backslash before it."""
-    return _ESCAPED.sub(lambda match: match[1] or unquote(match[0]), quoted)
+    return _ESCAPED.sub(lambda match: match[1] or _MEANT[match[0].upper()], quoted)

@@ -5,7 +5,14 @@ import unittest
 
 from nose2.tools import params
 
-from ownhands.multipart import MAX_PART_HEAD_SIZE, MAX_PARTS, parse_boundary, parse_part_head, read_parts
+from ownhands.multipart import (
+    MAX_PARAMETERS,
+    MAX_PART_HEAD_SIZE,
+    MAX_PARTS,
+    parse_boundary,
+    parse_part_head,
+    read_parts,
+)
 from ownhands.parser import ProtocolError
 
 from .forms import CHROMIUM, CURL, FIREFOX, TRICKY
@@ -65,6 +72,7 @@ class Reading(unittest.TestCase):
         (form(part()) + b"\r\n--B\r\nepilogue", [("f", "x", b"content")]),
         (form(part(), end=b"--"), [("f", "x", b"content")]),  # without a line end
         (b"--B \t\r\n" + part() + b"\r\n--B--", [("f", "x", b"content")]),  # padding
+        (form(part(b"form-data; name=f" + b"; a=b" * (MAX_PARAMETERS - 1), b"1")), [("f", None, b"1")]),
         (form(b"content-DISPOSITION:form-data;name=f\r\nX: y\r\n\r\n1"), [("f", None, b"1")]),
         (form(b'X: y\r\n z\r\nContent-Disposition:\r\n form-data;\r\n\tname="f";\r\n filename="x\r\n y"\r\n\r\n 1'),
          [("f", "x y", b" 1")]),
@@ -79,6 +87,7 @@ class Reading(unittest.TestCase):
         form(part(b'form-data; filename="x"')), form(part(b'form-data; name="x')),
         form(b" X: y\r\n" + part()), form(b"X: y\n z\r\n" + part()), form(b"X: y\r\n \0\r\n" + part()),
         form(b"X: y\n\r\n" + part()), form(b"X: y\0\r\n" + part()),
+        form(part(b"form-data; name=f" + b"; a=b" * MAX_PARAMETERS)),
         form(b"X: " + b"y" * MAX_PART_HEAD_SIZE + b"\r\n" + part()), form(*[part()] * (MAX_PARTS + 1)),
     )
     def test_refuses(self, octets):
@@ -135,7 +144,7 @@ class Names(unittest.TestCase):
         (b"a.txt", "a.txt"),
         ('"\u00fc \u6587.txt"'.encode(), "\u00fc \u6587.txt"),
         (b'"a;b=c.txt"', "a;b=c.txt"),
-        (b'"a%22b%0D%0A.txt"', 'a"b\r\n.txt'),  # browsers and curl from 7.81 on
+        (b'"a%22b%0D%0a.txt"', 'a"b\r\n.txt'),  # browsers and curl from 7.81 on
         (b'"a\\"b.txt"', 'a"b.txt'),  # older curl
         (b'"100%25.txt"', "100%25.txt"),  # nothing else is encoded
         (b'"C:\\dir\\a.txt"', "C:\\dir\\a.txt"),
@@ -171,6 +180,8 @@ class Names(unittest.TestCase):
         ("multipart/form-data; boundary=abc; charset", b"abc"),
         ("multipart/form-data; boundary=abc, text/plain", None),
         ("multipart/form-data" + "; " * 5000 + "=", None),
+        ("multipart/form-data" + ";" * (MAX_PARAMETERS - 1) + "; boundary=abc", b"abc"),
+        ("multipart/form-data" + ";" * MAX_PARAMETERS + "; boundary=abc", None),
         ("multipart/mixed; boundary=abc", None),
         ("text/plain", None),
         ("", None),
