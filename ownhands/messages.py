@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .multipart import Part
 
 Content = str | bytes | bytearray | memoryview | Iterable[bytes] | BinaryIO
-MAX_FORM_FIELDS = 1000  # in a query or a form; more is an attack on the hash table
+MAX_FORM_FIELDS = 1000  # in a query, a form or cookies; more is an attack on the hash table
 MAX_FORM_SIZE = 1 << 20  # octets of a form, which takes up to a hundred times that of memory while it is split
 
 
@@ -50,7 +50,9 @@ class Request:
     _stream: BinaryIO | None = None
     _fields: Fields | None = None
     _split: tuple[str, str, str] | None = None
+    _path: str | None = None
     _query: Values | None = None
+    _cookies: dict[str, str] | None = None
 
     def __init__(self, head: RequestHead, client_address: Any = None, connection: Any = None) -> None:
         self.head, self.method, self.target = head, head.method, head.target
@@ -134,7 +136,9 @@ class Request:
     @property
     def path(self) -> str:
         """The path, percent-decoded as UTF-8, octets that are none replaced. "*" for OPTIONS *."""
-        return unquote(self.split_target()[1])
+        if self._path is None:
+            self._path = unquote(self.split_target()[1])
+        return self._path
 
     @property
     def query(self) -> Values:
@@ -152,15 +156,13 @@ class Request:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """Names and values of the Cookie fields (RFC 6265 5.4); of equal names the first counts."""
-        found: dict[str, str] = {}
-        for line in self.fields.get_all("Cookie"):
-            for cookie in line.split(";"):
-                name, separator, value = cookie.strip(" \t").partition("=")
-                if separator:
-                    is_quoted = len(value) > 1 and value[0] == value[-1] == '"'
-                    found.setdefault(name, value[1:-1] if is_quoted else value)
-        return found
+        """Names and values of the Cookie fields (RFC 6265 5.4), of equal names the first; a new dict each time.
+
+        Raises HTTPError(400) for too many.
+        """
+        if self._cookies is None:
+            self._cookies = parse_cookies(self.fields.get_all("Cookie"))
+        return self._cookies.copy()
 
     @property
     def form(self) -> Values:
@@ -235,6 +237,19 @@ def parse_form(text: str) -> Values:
         return Values(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))
     except ValueError:
         raise HTTPError(400, "too many names and values") from None
+
+
+def parse_cookies(lines: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    cookies = ";".join(lines).split(";", MAX_FORM_FIELDS)
+    if len(cookies) > MAX_FORM_FIELDS:
+        raise HTTPError(400, "too many cookies")
+    for cookie in cookies:
+        name, separator, value = cookie.strip(" \t").partition("=")
+        if separator:
+            is_quoted = len(value) > 1 and value[0] == value[-1] == '"'
+            found.setdefault(name, value[1:-1] if is_quoted else value)
+    return found
 
 
 class Response:

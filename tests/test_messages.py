@@ -3,12 +3,13 @@ import io
 import unittest
 from functools import partial
 from http import HTTPStatus
+from unittest.mock import patch
 
 from nose2.tools import params
 
 from ownhands.content import ChunkedDecoder
 from ownhands.fields import Fields, Values, field_name
-from ownhands.messages import MAX_FORM_FIELDS, MAX_FORM_SIZE, HTTPError, Request, Response, as_response
+from ownhands.messages import MAX_FORM_FIELDS, MAX_FORM_SIZE, HTTPError, Request, Response, as_response, parse_cookies
 from ownhands.parser import parse_request_head
 from ownhands.testing import encode_request
 
@@ -154,6 +155,28 @@ class Cookies(unittest.TestCase):
     )
     def test_cookies(self, lines, cookies):
         self.assertEqual(request("/", *lines).cookies, cookies)
+
+    def test_a_change_of_what_was_given_is_not_seen_by_others(self):
+        made = request("/", "Cookie: a=b")
+        made.cookies.clear()
+        self.assertEqual(made.cookies, {"a": "b"})
+
+    def test_are_split_once(self):
+        made = request("/%20", "Cookie: a=b")
+        with patch("ownhands.messages.parse_cookies", wraps=parse_cookies) as parse:
+            self.assertEqual((made.cookies, made.cookies), ({"a": "b"}, {"a": "b"}))
+        self.assertEqual(parse.call_count, 1)
+
+    @params((";".join(["a=b"] * MAX_FORM_FIELDS), None), (";".join(["a=b"] * (MAX_FORM_FIELDS + 1)), 400),
+            (";" * MAX_FORM_FIELDS, 400))
+    def test_as_many_as_are_taken(self, line, status):
+        made = request("/", f"Cookie: {line}")
+        if status is None:
+            self.assertEqual(made.cookies, {"a": "b"})
+        else:
+            with self.assertRaises(HTTPError) as caught:
+                made.cookies  # noqa: B018
+            self.assertEqual(caught.exception.status, status)
 
 
 class Contents(unittest.TestCase):
