@@ -239,10 +239,10 @@ class Logged(RequestHandler):
 
 
 class AccessLogTest(unittest.TestCase):
-    def line(self, log_format, **fields):
+    def line(self, log_format, target="/a?b=c", **fields):
         with self.assertLogs("ownhands.access", logging.INFO) as logs, mock.patch("time.time", return_value=1.5):
             server = HTTPServer(handler=Logged, log_format=log_format)
-            server.on_connect(MockConnection(encode_request("/a?b=c", **fields)), ("192.0.2.1", 4711))
+            server.on_connect(MockConnection(encode_request(target, **fields)), ("192.0.2.1", 4711))
         return logs.records[0].getMessage()
 
     @params(("common", r'192\.0\.2\.1 - me \[01/Jan/1970:\d\d:\d\d:01 [+-]\d{4}\] "GET /a\?b=c HTTP/1\.1" 200 \d+'),
@@ -270,6 +270,19 @@ class AccessLogTest(unittest.TestCase):
         refused = accesslog.common(Answered("", "", 0.0, None, 400, 100, line))
         expected = '"' + line.replace("\\", r"\x5c") + '"'
         self.assertEqual((expected in logs.records[0].getMessage(), expected in refused), (True, True))
+
+    @params(("common", "/" + "a" * 2000, "x", "/" + "a" * 1023 + "... HTTP/1.1"),
+            ("json", "/" + "a" * 2000, "x", "a..."),
+            ("common", "/?" + "\\" * 2000, "x", r"\x5c... HTTP/1.1"), ("combined", "/", "\xff" * 2000, r'\xff..."'),
+            ("json", "/", "\xff" * 2000, r'\u00ff..."'), ("combined", "/", "a" * 1024, 'a"'))
+    def test_cuts_what_is_long(self, log_format, target, user_agent, shown):
+        line = self.line(log_format, target=target, user_agent=user_agent)
+        self.assertIn(shown, line)
+        self.assertLess(len(line), 8000)
+
+    @params(("\u20ac", r"\u20ac"), ("\x7f\x9b\n", r"\x7f\x9b\x0a"))
+    def test_escapes_what_no_terminal_should_see_in_a_name(self, user, shown):
+        self.assertIn(f" - {shown} [", accesslog.common(Answered("", user, 0.0, None, 400, 100)))
 
     @params(*accesslog.FORMATS)
     def test_has_a_line_for_what_was_no_request(self, log_format):
