@@ -82,11 +82,16 @@ class ChunkedDecoder:
         line = parse_chunk_line(octets, position, self.max_chunk_line_size)
         if line is None:
             return None
-        self._remaining, extensions_size, after = line
+        size, extensions_size, after = line
         self._extensions_size += extensions_size
         if self._extensions_size > MAX_EXTENSIONS_SIZE:
             raise ProtocolError(400, "too many chunk extensions")
-        self._take = ChunkedDecoder._take_data if self._remaining else ChunkedDecoder._take_trailers
+        end = after + size
+        if size and octets[end:end + 2] == b"\r\n":  # it has come whole, as most do
+            pieces.append(octets[after:end])
+            return end + 2
+        self._remaining = size
+        self._take = ChunkedDecoder._take_data if size else ChunkedDecoder._take_trailers
         return after
 
     def _take_data(self, octets: bytes, position: int, pieces: list[bytes]) -> int | None:
