@@ -495,6 +495,7 @@ class LanesTest(unittest.TestCase):
         server.start()
         self.addCleanup(server.stop)
         first, second = server._engines
+        wait_for(lambda: first.connections and second.connections)  # the listener
         acceptor = first._list.watches[server.socket.fileno()].turner
         self.assertEqual([True], acceptor.others_lead())
         second.max_connections = 0
