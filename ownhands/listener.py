@@ -50,7 +50,8 @@ def bind(host: str, port: int, backlog: int, reuse_address: bool) -> socket.sock
         except OSError as error:
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 raise  # only where IPv6 is switched off does IPv4 do instead
-    found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    name = host.encode() if host.isascii() else host  # what has an IDN takes long to encode, and imports much for it
+    found = socket.getaddrinfo(name or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, address = found[0]
     return _listen(family, address[:2], backlog, reuse_address)  # type: ignore[arg-type]
 

@@ -9,12 +9,12 @@ import time
 from base64 import b64encode
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from importlib.resources import files
+from pkgutil import get_data  # importlib.resources takes longer to import than all else that a first page needs
 from urllib.parse import quote
 
 from .folder import Entry
 
-_PIECES = re.split(r"\{\{(\w+)\}\}", files(__package__).joinpath("listing.html").read_text("utf-8"))
+_PIECES = re.split(r"\{\{(\w+)\}\}", (get_data(__package__, "listing.html") or b"").decode())
 
 
 def _hash_of(tag: str) -> str:
