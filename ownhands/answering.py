@@ -51,8 +51,8 @@ class AnsweringHandler(Limits, ConnectionHandler):
         self._persistent = True  # whether the connection goes on after the answer, unless the server stops
         self._was_refused = False  # whether more may come that nobody reads
         self._logs_exchanges = access_log.isEnabledFor(logging.INFO)
-        is_secret = hasattr(self.connection, "getpeercert")
-        self.deadline = self._clock() + (self.handshake_timeout if is_secret else self.head_timeout)
+        is_tls = hasattr(self.connection, "getpeercert")
+        self.deadline = self._clock() + (self.handshake_timeout if is_tls else self.head_timeout)
 
     def __repr__(self) -> str:
         request = "" if self._exchange is None else f" at {self._exchange}"

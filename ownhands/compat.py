@@ -38,7 +38,7 @@ class OnDemand:
     def __get__(self, handler: Any, owner: type) -> Any:
         if handler is None:
             return self
-        exchange, request = handler._exchange, handler._exchanged
+        exchange, request = handler._served_by, handler._served
         if exchange is None or (request is None and self.name not in ("connection", "request")):
             raise AttributeError(f"{owner.__name__!r} object has no attribute {self.name!r}")
         value = self.make(handler, exchange, request)
@@ -50,30 +50,30 @@ class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
     """http.server's class. Under one of the servers here its `do_` methods answer requests that are read for it."""
 
     _headers_buffer: list[bytes]  # http.server's own
-    _exchange: Exchanges | None = None  # where the engine serves the connection
-    _exchanged: Request | None = None  # the request that is being answered
+    _served_by: Exchanges | None = None  # where the engine serves the connection
+    _served: Request | None = None  # the request that is being answered
 
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
         exchange = getattr(claims, "exchange", None)
         if exchange is None or rules.handler_reasons(type(self)):
             return super().__init__(request, client_address, server)
         claims.exchange = None  # a handler object made in here is not for this connection
-        self.client_address, self.server, self._exchange = client_address, server, exchange
+        self.client_address, self.server, self._served_by = client_address, server, exchange
         exchange.handler = self
         self.close_connection = True
         self.setup()
 
     def setup(self) -> None:
-        if self._exchange is None:
+        if self._served_by is None:
             super().setup()
 
     def finish(self) -> None:
-        if self._exchange is None:
+        if self._served_by is None:
             super().finish()
 
     def _serve_on(self) -> None:
         """A method has put files of its own in place, as of TLS in a tunnel: http.server's loop goes on with them."""
-        self._exchange = None
+        self._served_by = None
         while not self.close_connection:
             self.handle_one_request()
 
@@ -108,7 +108,7 @@ class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
     def send_response(self, code: int, message: str | None = None) -> None:
         """Begins a head, with Server and Date, and logs the request."""
         handler_class: Any = type(self)
-        if self._exchange is None or not _is_plain(handler_class):
+        if self._served_by is None or not _sends_as_stock(handler_class):
             return super().send_response(code, message)
         self.log_request(code)
         if message is None:
@@ -118,7 +118,7 @@ class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
 
     def send_header(self, keyword: str, value: Any) -> None:
         """Adds a line to the head that is being written; a Connection line decides on `close_connection`, too."""
-        if self._exchange is None:
+        if self._served_by is None:
             return super().send_header(keyword, value)
         self._headers_buffer.append(f"{keyword}: {value}\r\n".encode("latin-1"))
         if keyword.lower() == "connection":
@@ -135,7 +135,7 @@ class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
 
 
 @functools.lru_cache(maxsize=256)
-def _is_plain(handler_class: Any) -> bool:
+def _sends_as_stock(handler_class: Any) -> bool:
     """Whether nothing that send_response calls is the class's own, but for what gives text."""
     ours = BaseHTTPRequestHandler
     return bool(handler_class.send_header is ours.send_header

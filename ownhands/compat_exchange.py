@@ -135,7 +135,7 @@ class Exchanges(ExchangeHandler):
             state.pop("rfile", None)
             state.pop("raw_requestline", None)
         version = "HTTP/1.1" if control.minor == b"1" else "HTTP/1." + control.minor.decode()
-        handler._exchanged = request
+        handler._served = request
         handler.command = method
         handler.requestline = f"{method} {path} {version}"
         handler.request_version = version
@@ -150,7 +150,7 @@ class Exchanges(ExchangeHandler):
         """The same for what is no request: nothing of an earlier one is left, and the log shows what has come."""
         for name in ("headers", "rfile", "raw_requestline", "path"):
             handler.__dict__.pop(name, None)
-        handler._exchanged = handler.command = None
+        handler._served = handler.command = None
         handler.requestline, handler.request_version = self._refused_line, "HTTP/1.1"
 
     def _ask(self, request: Request, is_accepted: bool) -> Response:
@@ -226,7 +226,7 @@ class Exchanges(ExchangeHandler):
                 return Written(b"", persistent=False)
             if request is None:
                 self._begin_none(handler)
-            elif handler._exchanged is not request:
+            elif handler._served is not request:
                 self.begin(handler, request)  # its content has not come, so that no method has been called
             handler._headers_buffer = []
             handler.wfile = output = Output(self, request.method if request is not None else "")

@@ -48,7 +48,7 @@ def handler_reasons(handler: Any) -> list[str]:
 
 @functools.lru_cache(maxsize=256)
 def _handler_class_reasons(handler: type) -> list[str]:
-    if not issubclass(handler, http.server.BaseHTTPRequestHandler) or not hasattr(handler, "_exchange"):
+    if not issubclass(handler, http.server.BaseHTTPRequestHandler) or not hasattr(handler, "_served_by"):
         return [f"{handler.__name__} is no subclass of ownhands.compat.BaseHTTPRequestHandler"]
     makers = [owner for owner in handler.__mro__[:handler.__mro__.index(socketserver.BaseRequestHandler)]
               if "__init__" in vars(owner) and not _is_ours(owner, "__init__")]

@@ -165,7 +165,7 @@ class ExchangeHandler(AnsweringHandler):
         self._request_count += 1
         self._persistent = head.control.persistent and self._request_count != self.max_requests
         self._exchange = request = Request(head, self.client_address, self.connection)
-        if head.control.is_plain:
+        if head.control.is_ordinary:
             self._send_answer(request, self._ask(request, False))
         else:
             self._take_other(request, head.control)
@@ -179,7 +179,7 @@ class ExchangeHandler(AnsweringHandler):
 
     def _take_other(self, request: Request, control: Control) -> None:
         """A request with content, or for what is to be had over TLS only (RFC 9110 7.4)."""
-        if control.is_secure and request.scheme != "https" and not self._serves_any_url:
+        if control.targets_https and request.scheme != "https" and not self._serves_any_url:
             raise ProtocolError(421, "an https URL is not served over a plain connection")
         if control.has_content:
             self._begin_content(request, control)

@@ -181,8 +181,9 @@ def regular_rest(file: Any) -> tuple[int, int] | None:
 
 def descriptor_of(file: Any) -> int | None:
     """Where the system finds the same octets as `read` gives; None for what only has a file inside, as gzip's does."""
-    is_plain = type(file) in _PLAIN_FILES and type(getattr(file, "raw", file)) is io.FileIO
-    return file.fileno() if is_plain else None
+    if type(file) in _PLAIN_FILES and type(getattr(file, "raw", file)) is io.FileIO:
+        return file.fileno()  # type: ignore[no-any-return]
+    return None
 
 
 def _is_regular(file: Any) -> bool:

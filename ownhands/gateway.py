@@ -129,7 +129,7 @@ class Head(NamedTuple):
     status_line: bytes
     fields: Fields
     length: int | None
-    is_plain: bool  # whether Server and Date are left to the server
+    has_own_lines: bool  # whether Server or Date are the application's
 
 
 _heads: dict[tuple[str, tuple[Pair, ...]], Head] = {}  # of late, but for long ones: applications repeat themselves
@@ -152,19 +152,19 @@ def _encode_new_head(status: str, headers: tuple[Pair, ...]) -> Head:
     match = _STATUS.fullmatch(status)
     if match is None:
         raise ValueError(f"a status is '200 OK' and the like, three digits from 200, a space and words: {status!r}")
-    text, lengths, is_plain = "", [], True
+    text, lengths, has_own_lines = "", [], False
     for name, value in headers:
         if note := note_of(name):
             if note == "content-length":
                 lengths.append(value)
             else:
-                is_plain = False
+                has_own_lines = True
         text += name + ": " + value + "\r\n"
     if _FIELD_LINES.fullmatch(text) is None or text.count("\n") != len(headers):
         for pair in headers:
             check_field(*pair)  # raises what is wrong with one of them
     return Head(int(match[1]), f"HTTP/1.1 {status}\r\n".encode("latin-1"), Fields(headers), declared_length(lengths),
-                is_plain)
+                has_own_lines)
 
 
 def note_of(name: str) -> str:
@@ -209,7 +209,7 @@ class WSGIResponse(Response):
     length: int | None = None  # octets of the content, if they are known; without those that write() has sent
     offset: int | None = None  # where the content begins in a regular file that can be sent as it is
     filelike: Any = None  # that file
-    is_plain = False  # whether `content` is the whole of it, the head leaves the rest to the server, and both are short
+    is_whole = False  # whether `content` is the whole of it, the head leaves the rest to the server, and both are short
     is_headless = False  # whether the answer ends with its head
     is_sent = False  # whether the head cannot change any more
     was_written = False  # whether the head is out already, because of write()
@@ -267,7 +267,7 @@ class WSGIResponse(Response):
         status = self.head.status_line[len("HTTP/1.1 "):-2].decode("latin-1")
         other = copy.copy(self)
         other.head = head = encode_head(status, self.fields.replaced(fields).pairs)
-        other.fields, other.is_plain = head.fields, self.is_plain and head.is_plain
+        other.fields, other.is_whole = head.fields, self.is_whole and not head.has_own_lines
         return other
 
 

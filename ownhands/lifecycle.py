@@ -89,9 +89,9 @@ class LifeCycle(ThreadingMixIn, TCPServer):
     @property
     def url(self) -> str:
         """Where the server is, with the real port once it is open."""
-        is_secret = self.tls is not None or hasattr(self.socket, "context")
+        is_tls = self.tls is not None or hasattr(self.socket, "context")
         host, port = self.server_address[:2]
-        return describe_url("https" if is_secret else "http", str(host), int(port))
+        return describe_url("https" if is_tls else "http", str(host), int(port))
 
     def serve(self) -> None:
         """Listens and serves until SIGINT, SIGTERM or `stop`: the whole of a program. The second SIGINT ends at once.

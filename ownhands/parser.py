@@ -74,17 +74,17 @@ class Control:
     chunked: bool
     persistent: bool
     expects_continue: bool
-    is_secure: bool  # whether its target is an https URL
+    targets_https: bool  # whether its target is an https URL
     has_content: bool
-    is_plain: bool  # whether it is answered at once and wherever it came in
+    is_ordinary: bool  # whether it is answered at once and wherever it came in
 
     def __init__(self, *, minor: bytes, is_10: bool, host: bytes | None, content_length: int | None, chunked: bool,
-                 persistent: bool, expects_continue: bool, is_secure: bool) -> None:
+                 persistent: bool, expects_continue: bool, targets_https: bool) -> None:
         has_content = chunked or bool(content_length)
         vars(self).update(
             minor=minor, is_10=is_10, host=host, content_length=content_length, chunked=chunked, persistent=persistent,
-            expects_continue=expects_continue, is_secure=is_secure, has_content=has_content,
-            is_plain=not has_content and not is_secure)
+            expects_continue=expects_continue, targets_https=targets_https, has_content=has_content,
+            is_ordinary=not has_content and not targets_https)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name} is what a client has said; other requests that say the same share it")
@@ -143,7 +143,7 @@ def _parse_with_fields_of(previous: RequestHead, octets: bytes, limits: Limited)
     """A head that differs from another in method and target at most; None if it does not, or may be too large."""
     section, control = previous.section, previous.control
     if len(octets) > limits.max_head_size or len(section) > limits.max_fields * SHORTEST_FIELD_LINE or (
-            control.is_secure):  # as its target has said, not its fields
+            control.targets_https):  # as its target has said, not its fields
         return None
     if octets == previous.octets and len(previous.target) <= limits.max_target_size:
         return previous
@@ -230,7 +230,7 @@ def _split_request_line(line: bytes, limits: Limited) -> tuple[bytes, bytes, byt
 
 # ---- fields ---------------------------------------------------------------------------------------------------------
 
-def parse_control(lines: tuple[bytes, ...], minor: bytes = b"1", is_secure: bool = False) -> Control:
+def parse_control(lines: tuple[bytes, ...], minor: bytes = b"1", targets_https: bool = False) -> Control:
     """What the deciding ones of valid field lines mean; raises ProtocolError if the request must not be served."""
     found: dict[bytes, list[bytes]] = {}
     for line in lines:
@@ -245,7 +245,7 @@ def parse_control(lines: tuple[bytes, ...], minor: bytes = b"1", is_secure: bool
         members = _list_members(options)
         persistent = b"close" not in members and (not is_10 or b"keep-alive" in members)
     return Control(
-        minor=minor, is_10=is_10, is_secure=is_secure, persistent=persistent,
+        minor=minor, is_10=is_10, targets_https=targets_https, persistent=persistent,
         host=_parse_host(found.get(b"host"), is_10),
         content_length=None if lengths is None else _parse_length(lengths), chunked=codings is not None,
         expects_continue=expectations is not None and not is_10 and _parse_expect(expectations))

@@ -62,7 +62,7 @@ class TLSConnection:
         self.wants_write = False
         self.held = 0  # octets of which OpenSSL may have sent a part, without saying so
         self._has_begun = False
-        self.is_plain = False  # whether the client speaks HTTP where TLS is expected
+        self.speaks_http = False  # whether the client speaks HTTP where TLS is expected
         self.is_cut = False  # whether it is aborted: without close_notify
         self._lock = threading.Lock()  # OpenSSL's state is one thread's at a time, and programs send while they receive
 
@@ -70,7 +70,7 @@ class TLSConnection:
         """Octets that have come, all that were decrypted: a poll would not show them. Raises ProtocolError(400)."""
         if not self._has_begun:
             self._begin()
-        if self.is_plain:
+        if self.speaks_http:
             return socket.socket.recv(self.sslsocket, size)
         pieces = [self._attempt(self.sslsocket.recv, size)]
         while self.sslsocket.pending():
@@ -82,11 +82,11 @@ class TLSConnection:
         first = socket.socket.recv(self.sslsocket, 1, socket.MSG_PEEK)
         self._has_begun = True
         if HTTP_BEGINS.match(first):
-            self.is_plain = True
+            self.speaks_http = True
             raise ProtocolError(400, "this port speaks https")
 
     def send(self, data: bytes | memoryview, /) -> int:
-        if self.is_plain:
+        if self.speaks_http:
             return socket.socket.send(self.sslsocket, data)
         piece = data[:SEND_SIZE]
         self.held = len(piece)
@@ -126,7 +126,7 @@ class TLSConnection:
         self.sslsocket.close()
 
     def _say_goodbye(self) -> None:
-        if self.is_plain or self.is_cut:
+        if self.speaks_http or self.is_cut:
             return
         try:
             with self._lock:

@@ -139,7 +139,7 @@ class WSGIHandler(RequestHandler):
         elif head.length is not None and head.length != length:
             check_length(head.length, length)
         else:
-            response.is_plain = head.is_plain and length <= SMALL_SIZE
+            response.is_whole = not head.has_own_lines and length <= SMALL_SIZE
         response.length = None if response.was_dropped else length
 
     def begin_iterable(self, request: Request, response: WSGIResponse, result: Any) -> None:
@@ -156,7 +156,7 @@ class WSGIHandler(RequestHandler):
                 response.content = chain((first,), pieces)
             elif not first or _has_one_item(result):
                 self.take_whole(request, response, first)
-                response.is_plain = response.is_plain and response.close is None
+                response.is_whole = response.is_whole and response.close is None
             else:
                 self.take_pieces(request, response, first, pieces)
         except BaseException:
@@ -225,7 +225,7 @@ class WSGIHandler(RequestHandler):
     def _send_answer(self, request: Request, response: Response) -> None:
         if type(response) is not WSGIResponse:
             return super()._send_answer(request, response)
-        if not response.is_plain or self._informational or self._unread is not None:
+        if not response.is_whole or self._informational or self._unread is not None:
             return self.send_other(request, response)
         control, content = request.head.control, response.content
         head = response.head
@@ -288,7 +288,7 @@ class WSGIHandler(RequestHandler):
             framing = b"" if is_10 else b"Transfer-Encoding: chunked\r\n"
         self._persistent = persistent
         lines = server_lines(int(time()))
-        if not head.is_plain:
+        if head.has_own_lines:
             lines = without_lines(lines, fields)
         connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""
         return b"%b%b%b%b%b\r\n" % (head.status_line, lines, fields.octets, connection_line, framing)

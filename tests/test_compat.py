@@ -333,10 +333,10 @@ class AnswerTest(unittest.TestCase):
     def test_goes_out_when_it_is_flushed(self):
         def method(self):
             self.wfile.write(b"one")
-            seen.append(self._exchange.connection.sent)
+            seen.append(self._served_by.connection.sent)
             self.wfile.write(OK + b"\r\ntwo")
             self.wfile.flush()
-            seen.append(self._exchange.connection.sent)
+            seen.append(self._served_by.connection.sent)
         seen = []
         self.assertEqual(serve(doing(method), request())[0], b"one" + OK + b"\r\ntwo")
         self.assertEqual(seen, [b"", b"one" + OK + b"\r\ntwo"])
@@ -345,7 +345,7 @@ class AnswerTest(unittest.TestCase):
         def method(self):
             self.wfile.write(OK + b"\r\n")
             self.wfile.write(b"x" * 100_000)
-            seen.append(len(self._exchange.connection.sent))
+            seen.append(len(self._served_by.connection.sent))
         seen = []
         serve(doing(method), request())
         self.assertEqual(seen, [100_000 + len(OK) + 2])
@@ -528,7 +528,7 @@ class FinishTest(unittest.TestCase):
         class Handler(Quiet):
             def do_GET(self):
                 self.answer(b"")
-                seen.append((weakref.ref(self), weakref.ref(self._exchange), weakref.ref(self.wfile)))
+                seen.append((weakref.ref(self), weakref.ref(self._served_by), weakref.ref(self.wfile)))
         seen = []
         gc.collect()
         gc.disable()
