@@ -40,27 +40,27 @@ class AuthHandler(RequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.is_held = False  # whether an answer waits for its time, `deadline`
+        self._is_held = False  # whether an answer waits for its time, `deadline`
 
     def on_head(self, request: Request) -> Response | None:
         """Refuses with 401 who is not known; a wrong password with a delay, and the connection ends then."""
-        self.user, self.is_held = "", False
+        self.user, self._is_held = "", False
         if self.auth is not None and not self.is_public(request):
-            self.authenticate(request, self.auth)
+            self._authenticate(request, self.auth)
         return super().on_head(request)
 
     def is_public(self, request: Request) -> bool:
         """Whether everybody may ask this. The default says no."""
         return False
 
-    def authenticate(self, request: Request, auth: str) -> None:
+    def _authenticate(self, request: Request, auth: str) -> None:
         challenge = f'Basic realm="{self.realm}", charset="UTF-8"'
         value = request.fields.get("Authorization")
         if value is None:
             raise HTTPError(401, "a name and a password are needed", www_authenticate=challenge)
         credentials = parse_basic(value)
         if credentials is None or not is_same(credentials, auth.encode()):
-            self.is_held = hasattr(self.connection, "fileno")  # what cannot be watched is answered at once
+            self._is_held = hasattr(self.connection, "fileno")  # what cannot be watched is answered at once
             raise HTTPError(401, "the name or the password is wrong", www_authenticate=challenge, connection="close")
         self.user = auth.partition(":")[0]
 
@@ -68,14 +68,14 @@ class AuthHandler(RequestHandler):
 
     def _send_outgoing(self, outgoing: Outgoing) -> None:
         """Sends, or lets the answer wait, watched like any connection: no thread is held."""
-        if self.is_held:
+        if self._is_held:
             self.deadline, self.wants_write = self._clock() + self.auth_delay, False
         else:
             super()._send_outgoing(outgoing)
 
     def handle(self) -> None:
         """A turn; input is dropped while an answer waits. A client that has ended its side still gets it."""
-        if not self.is_held or self._outgoing is None:
+        if not self._is_held or self._outgoing is None:
             return super().handle()
         try:
             self.is_paused = self.wants_write = not self.connection.recv(self.receive_size)
@@ -86,8 +86,8 @@ class AuthHandler(RequestHandler):
 
     def expire(self) -> None:
         """It is time for the answer, or for what any handler does then."""
-        if self.is_held and self._outgoing is not None:
-            self.is_held = self.is_paused = False
+        if self._is_held and self._outgoing is not None:
+            self._is_held = self.is_paused = False
             self.take_turn()
         else:
             super().expire()

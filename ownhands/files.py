@@ -73,8 +73,8 @@ class FileHandler(AuthHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.common = common_pairs(self.cache, self.cors, self.auth is not None)
-        self.varying = (*self.common, ("Vary", "Accept-Encoding"))
+        self._common = common_pairs(self.cache, self.cors, self.auth is not None)
+        self._varying = (*self._common, ("Vary", "Accept-Encoding"))
 
     def is_public(self, request: Request) -> bool:
         """A browser asks without credentials whether another site's page may ask with them."""
@@ -83,37 +83,37 @@ class FileHandler(AuthHandler):
     def on_error(self, request: Request | None, error: BaseException) -> Response | str:
         response = super().on_error(request, error)
         if self.cors and isinstance(response, Response):
-            response.fields = Fields((*response.fields.pairs, *(pair for pair in self.common if "Access" in pair[0])))
+            response.fields = Fields((*response.fields.pairs, *(pair for pair in self._common if "Access" in pair[0])))
         return response
 
     def do_OPTIONS(self, request: Request) -> Response:
         fields: dict[str, FieldArgument] = {"allow": ", ".join(self._allowed_for(request))}
         if self.cors:  # only reading is for everybody
             fields |= {"access_control_allow_methods": "GET, HEAD", "access_control_allow_headers": "*, Authorization",
-                       "access_control_allow_origin": dict(self.common)["Access-Control-Allow-Origin"],
+                       "access_control_allow_origin": dict(self._common)["Access-Control-Allow-Origin"],
                        "access_control_max_age": 86400}
         return Response(b"", 204, **fields)
 
     def do_GET(self, request: Request) -> Response:
         path = request.split_target()[1]
-        names = self.names_of(path)
+        names = self._names_of(path)
         if path.endswith("/"):
-            return self.answer_folder(request, names)
-        known = small_files.get(self.key_of(names))
+            return self._answer_folder(request, names)
+        known = small_files.get(self._key_of(names))
         if known is not None:
-            return self.answer_file(request, names, *known)
+            return self._answer_file(request, names, *known)
         try:
-            opened = self.open(names)
+            opened = self._open(names)
         except OSError as error:
-            return self.answer_missing(request, names, error)
+            return self._answer_missing(request, names, error)
         if opened.is_folder:
             opened.close()
-            return self.answer_without_slash(request, names)
-        return self.answer_file(request, names, FileSlice(opened.fd, 0, opened.status.st_size), opened.status)
+            return self._answer_without_slash(request, names)
+        return self._answer_file(request, names, FileSlice(opened.fd, 0, opened.status.st_size), opened.status)
 
     # ---- which file -------------------------------------------------------------------------------------------------
 
-    def names_of(self, path: str) -> Names:
+    def _names_of(self, path: str) -> Names:
         """What a path means below the root; raises HTTPError(404) for what no request may name."""
         find = _kept_names if len(path) <= MAX_KEPT_PATH else servable_names
         names = find(path, self.hidden)
@@ -121,24 +121,24 @@ class FileHandler(AuthHandler):
             raise missing()
         return names
 
-    def key_of(self, names: Names) -> Key:
+    def _key_of(self, names: Names) -> Key:
         return b"/".join([os.fsencode(self.root), *names]), self.follow_symlinks, self.hidden
 
-    def open(self, names: Names) -> Opened:
+    def _open(self, names: Names) -> Opened:
         """Opens a file or folder below the root; raises OSError."""
         return open_beneath(os.fspath(self.root), names, self.follow_symlinks, self.hidden)
 
-    def place(self, names: Names) -> Path:
+    def _place(self, names: Names) -> Path:
         """Where a folder that `open` has found is, links resolved."""
         return Path(os.fsdecode(os.path.realpath(os.path.join(os.fsencode(self.root), *names))))  # noqa: PTH118
 
-    def open_file(self, names: Names) -> tuple[FileSlice | bytes, os.stat_result] | None:
+    def _open_file(self, names: Names) -> tuple[FileSlice | bytes, os.stat_result] | None:
         """Opens a file below the root, or takes it from memory; None if there is none."""
-        known = small_files.get(self.key_of(names))
+        known = small_files.get(self._key_of(names))
         if known is not None:
             return known
         try:
-            opened = self.open(names)
+            opened = self._open(names)
         except OSError as error:
             if error.errno in _IS_MISSING or error.errno in _IS_FORBIDDEN:
                 return None
@@ -148,34 +148,34 @@ class FileHandler(AuthHandler):
         opened.close()
         return None
 
-    def answer_missing(self, request: Request, names: Names, error: OSError) -> Response:
+    def _answer_missing(self, request: Request, names: Names, error: OSError) -> Response:
         """What cannot be opened: an error, or the application's page in its place. Raises HTTPError."""
         if self.spa and self.index and error.errno in _IS_MISSING:
             if not is_page(request, names):
                 raise missing(vary="Accept") from error  # RFC 9110 12.5.5: others get the page
             index = (os.fsencode(self.index),)
-            found = self.open_file(index)
+            found = self._open_file(index)
             if found is not None:
-                answer = self.answer_file(request, index, *found)
+                answer = self._answer_file(request, index, *found)
                 answer.fields = vary_by_accept(answer.fields.pairs)
                 return answer
         raise refusal(error) from error
 
     # ---- a file -----------------------------------------------------------------------------------------------------
 
-    def answer_file(self, request: Request, names: Names, content: FileSlice | bytes,
+    def _answer_file(self, request: Request, names: Names, content: FileSlice | bytes,
                     status: os.stat_result) -> Response:
         """A file that is open: in a coding that the client takes, after conditions and ranges."""
         if isinstance(content, FileSlice) and content.length <= SMALL_SIZE and request.method != "HEAD":
             content = read_now(content)
-            small_files.put(self.key_of(names), status, content)
+            small_files.put(self._key_of(names), status, content)
         media_type, is_packed = describe_name(names[-1], self.charset)
         if not self.compress or is_packed:
-            response = self.whole_file(content, status, media_type, self.common)
+            response = self._whole_file(content, status, media_type, self._common)
         elif not _NEGOTIATES.search(request.head.section):
-            response = self.whole_file(content, status, media_type, self.varying)
+            response = self._whole_file(content, status, media_type, self._varying)
         else:
-            response = self.encoded_file(request, names, content, status, media_type)
+            response = self._encoded_file(request, names, content, status, media_type)
         if request.split_target()[2] and "download" in request.query:
             name = mediatypes.disposition("attachment", os.fsdecode(names[-1]))
             response.fields = Fields((*response.fields.pairs, ("Content-Disposition", name)))
@@ -183,42 +183,42 @@ class FileHandler(AuthHandler):
             response = select(request, response, self.max_ranges)
         return in_memory(request, response)
 
-    def whole_file(self, content: FileSlice | bytes, status: os.stat_result, media_type: str,
+    def _whole_file(self, content: FileSlice | bytes, status: os.stat_result, media_type: str,
                    others: tuple[Pair, ...], coding: str = "", variant: str = "") -> Response:
         now = time.time()
         return with_fields(content, 200, describe_file(
             etag_of(status, now, variant), modified_of(status, now), media_type, coding, others))
 
-    def encoded_file(self, request: Request, names: Names, content: FileSlice | bytes, status: os.stat_result,
+    def _encoded_file(self, request: Request, names: Names, content: FileSlice | bytes, status: os.stat_result,
                      media_type: str) -> Response:
         """The file in the best coding that there is of those that the client takes; raises HTTPError(406)."""
         codings = acceptable_codings(request.fields.get("Accept-Encoding"))
         for coding in codings:
             if coding == IDENTITY:
-                return self.whole_file(content, status, media_type, self.varying)
-            found = self.open_beside(names, SUFFIXES[coding])
+                return self._whole_file(content, status, media_type, self._varying)
+            found = self._open_beside(names, SUFFIXES[coding])
             if found is not None and found[1].st_mtime + _SIBLING_SLACK >= status.st_mtime:
                 close(content)
-                return self.whole_file(*found, media_type, self.varying, coding)
+                return self._whole_file(*found, media_type, self._varying, coding)
             # A range of what is compressed on the fly is of little use: it is of the file, where that is taken.
             if (coding == "gzip" and self.min_gzip_size <= status.st_size <= self.max_gzip_size
                     and mediatypes.is_compressible(media_type)
-                    and not (IDENTITY in codings and self.has_ranges(request, status))):
+                    and not (IDENTITY in codings and self._has_ranges(request, status))):
                 packed = gzip_cache.get(identity_of(status), lambda: read_all(content))
                 if packed is not None:
                     close(content)
-                    return self.whole_file(packed, status, media_type, self.varying, coding, PACKED)
+                    return self._whole_file(packed, status, media_type, self._varying, coding, PACKED)
         raise HTTPError(406, "the file can be had as it is, in no coding")
 
-    def open_beside(self, names: Names, suffix: bytes) -> tuple[FileSlice | bytes, os.stat_result] | None:
+    def _open_beside(self, names: Names, suffix: bytes) -> tuple[FileSlice | bytes, os.stat_result] | None:
         """Opens the compressed file beside a file, None if there is none."""
         beside = (*names[:-1], names[-1] + suffix)
         # What anybody may send here must not become the content of another file. And most files have none beside
         # them: to look takes a third of the time of opening in vain.
-        is_there = not self._can_upload and os.path.lexists(self.key_of(beside)[0])
-        return self.open_file(beside) if is_there else None
+        is_there = not self._can_upload and os.path.lexists(self._key_of(beside)[0])
+        return self._open_file(beside) if is_there else None
 
-    def has_ranges(self, request: Request, status: os.stat_result) -> bool:
+    def _has_ranges(self, request: Request, status: os.stat_result) -> bool:
         """Whether ranges of the file as it is are asked for; not where Range is to be ignored (RFC 9110 14.2)."""
         now = time.time()
         return "Range" in request.fields and asked_ranges(
@@ -226,35 +226,35 @@ class FileHandler(AuthHandler):
 
     # ---- a folder ---------------------------------------------------------------------------------------------------
 
-    def answer_without_slash(self, request: Request, names: Names) -> Response:
+    def _answer_without_slash(self, request: Request, names: Names) -> Response:
         """A folder, asked for as a file is: relative links in it would miss."""
         location, query = "/" + "".join([quote(name) + "/" for name in names]), request.split_target()[2]
         location += "?" + quote_origin_form(query) if query else ""
-        return with_fields(b"", 301, Fields([("Location", location), *self.common]))
+        return with_fields(b"", 301, Fields([("Location", location), *self._common]))
 
-    def answer_folder(self, request: Request, names: Names) -> Response:
+    def _answer_folder(self, request: Request, names: Names) -> Response:
         """What is asked for with a slash at the end: the folder's own page, a zip, or what is in it."""
         wants_zip = self.listing and bool(request.split_target()[2]) and "zip" in request.query
         if self.index and not wants_zip:
             index = (*names, os.fsencode(self.index))
-            found = self.open_file(index)
+            found = self._open_file(index)
             if found is not None:
-                return self.answer_file(request, index, *found)
+                return self._answer_file(request, index, *found)
         try:
-            opened = self.open(names)
+            opened = self._open(names)
         except OSError as error:
-            return self.answer_missing(request, names, error)
+            return self._answer_missing(request, names, error)
         try:
             if not opened.is_folder:
                 raise missing()
             if not self.listing:
                 raise HTTPError(403, "this folder is not listed")
             return heed_conditions(
-                request, self.answer_zip(names) if wants_zip else self.answer_listing(request, names, opened.fd))
+                request, self._answer_zip(names) if wants_zip else self._answer_listing(request, names, opened.fd))
         finally:
             opened.close()
 
-    def answer_listing(self, request: Request, names: Names, folder: int) -> Response:
+    def _answer_listing(self, request: Request, names: Names, folder: int) -> Response:
         """What is in a folder, as a page or as JSON."""
         from . import listing  # its style and its script are hashed first, by what takes long to import
         root = os.fspath(self.root)
@@ -271,7 +271,7 @@ class FileHandler(AuthHandler):
         content = text.encode("utf-8", "replace")
         pairs = [("Content-Type", media_type), ("Content-Security-Policy", listing.CONTENT_SECURITY_POLICY),
                  ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin"),
-                 *(pair for pair in self.common if pair[0] != "Cache-Control"),
+                 *(pair for pair in self._common if pair[0] != "Cache-Control"),
                  ("Cache-Control", "no-cache"), ("Vary", "Accept, Accept-Encoding")]
         codings = acceptable_codings(request.fields.get("Accept-Encoding"))
         if (self.compress and len(content) >= self.min_gzip_size
@@ -280,14 +280,14 @@ class FileHandler(AuthHandler):
             pairs.append(("Content-Encoding", "gzip"))
         return with_fields(content, 200, Fields(pairs))
 
-    def answer_zip(self, names: Names) -> Response:
+    def _answer_zip(self, names: Names) -> Response:
         """A folder with all that may be served of it, packed while it is sent."""
         from .archive import zip_pieces  # zipfile takes long to import
-        folder = self.place(names)
+        folder = self._place(names)
         name = os.fsdecode(names[-1]) if names else folder.name or "files"
         pieces = zip_pieces(folder, name=name, hidden=self.hidden, accepts=lambda path: not is_partial(path.name))
         return with_fields(pieces, 200, Fields([
-            ("Content-Type", "application/zip"), ("X-Content-Type-Options", "nosniff"), *self.common,
+            ("Content-Type", "application/zip"), ("X-Content-Type-Options", "nosniff"), *self._common,
             ("Content-Disposition", mediatypes.disposition("attachment", name + ".zip"))]))
 
 
@@ -305,14 +305,14 @@ class UploadHandler(FileHandler):
         """Refuses before the content is read what would not be stored; what goes on is gathered in the folder."""
         refused = super().on_head(request)
         if refused is None and request.method in ("PUT", "POST"):
-            self.gather_this(*check_upload(request, *self.place_of(request), self.terms()))
+            self.gather_this(*check_upload(request, *self._place_of(request), self._terms()))
         return refused
 
     def do_PUT(self, request: Request) -> Response:
-        return receive_put(request, *self.place_of(request), self.terms())
+        return receive_put(request, *self._place_of(request), self._terms())
 
     def do_POST(self, request: Request) -> Response:
-        return receive_form(request, self.place_of(request)[0], self.terms())
+        return receive_form(request, self._place_of(request)[0], self._terms())
 
     def _allowed_for(self, request: Request | None) -> list[str]:
         """A form is sent to a folder, a file to a name of its own."""
@@ -322,20 +322,20 @@ class UploadHandler(FileHandler):
         other = "PUT" if request.split_target()[1].endswith("/") else "POST"
         return [method for method in allowed if method != other]
 
-    def terms(self) -> Terms:
+    def _terms(self) -> Terms:
         return Terms(self.overwrite, self.hidden, self.max_upload)
 
-    def place_of(self, request: Request) -> tuple[Path, str]:
+    def _place_of(self, request: Request) -> tuple[Path, str]:
         """The folder, and the name in it or "", that a path means for what is sent; raises HTTPError."""
         path = request.split_target()[1]
-        names = self.names_of(path)
+        names = self._names_of(path)
         folder, name = (names, b"") if path.endswith("/") else (names[:-1], names[-1])
         try:
-            opened = self.open(folder)
+            opened = self._open(folder)
         except OSError as error:
             raise refusal(error) from error
         opened.close()
-        return self.place(folder), os.fsdecode(name)
+        return self._place(folder), os.fsdecode(name)
 
 
 @lru_cache(maxsize=64)

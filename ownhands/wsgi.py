@@ -42,30 +42,30 @@ class WSGIHandler(RequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.call_application = type(self).application or getattr(self.server, "application", None)
-        self.connection_environ: dict[str, Any] = {}  # what all requests on the connection have in common
-        self.environ: dict[str, Any] = {}  # of the last short head, as it was before the application had it
-        self.environ_head: RequestHead | None = None  # the head that it describes
+        self._call_application = type(self).application or getattr(self.server, "application", None)
+        self._connection_environ: dict[str, Any] = {}  # what all requests on the connection have in common
+        self._environ: dict[str, Any] = {}  # of the last short head, as it was before the application had it
+        self._environ_head: RequestHead | None = None  # the head that it describes
 
     # ---- the request ------------------------------------------------------------------------------------------------
 
     def on_request(self, request: Request) -> Response:
         """Calls the application, and its iterable for the first octets: until then it may call start_response."""
-        if self.call_application is None:
+        if self._call_application is None:
             raise TypeError(f"{type(self).__name__} has no application")
         response = WSGIResponse(self)
         try:
-            result = self.call_application(self.make_environ(request, response), response.start_response)
+            result = self._call_application(self.make_environ(request, response), response.start_response)
             if ((type(result) is list or type(result) is tuple) and (content := _joined(result)) is not None
                     and response.head is not None and not response.was_written):
-                self.take_whole(request, response, content)
+                self._take_whole(request, response, content)
             else:
-                self.begin_iterable(request, response, result)
+                self._begin_iterable(request, response, result)
         except INTERRUPTS:
             raise
         except BaseException as error:
             if not response.was_written:
-                if (fault := fault_of_call(self.call_application, error)) is not None:
+                if (fault := fault_of_call(self._call_application, error)) is not None:
                     raise fault from None
                 raise
             response.failure = error
@@ -77,12 +77,12 @@ class WSGIHandler(RequestHandler):
     def make_environ(self, request: Request, response: WSGIResponse) -> dict[str, Any]:
         """The environ of a request: a new one each time, for applications change it."""
         head = request.head
-        if head is self.environ_head:
-            environ = self.environ.copy()
+        if head is self._environ_head:
+            environ = self._environ.copy()
         else:
-            environ = self.describe(request)
+            environ = self._describe(request)
             if head.end <= KEPT_HEAD_SIZE:
-                self.environ, self.environ_head = environ.copy(), head
+                self._environ, self._environ_head = environ.copy(), head
         environ["wsgi.early_hints"] = response.early_hints
         if not head.control.has_content:
             environ["wsgi.input"] = BytesIO()
@@ -93,18 +93,18 @@ class WSGIHandler(RequestHandler):
                 request.stream.seek(0)
         return environ
 
-    def describe(self, request: Request) -> dict[str, Any]:
+    def _describe(self, request: Request) -> dict[str, Any]:
         """What of an environ follows from the head and the connection."""
-        head, last, target = request.head, self.environ_head, request.target
+        head, last, target = request.head, self._environ_head, request.target
         if request.method == "CONNECT":
             raise HTTPError(501, "this is not a proxy")
         if (last is not None and last.section == head.section and last.control is head.control
                 and last.target.startswith("/")):
-            environ = self.environ.copy()
+            environ = self._environ.copy()
         else:
-            if not self.connection_environ:
-                self.connection_environ = self.describe_connection(request)
-            environ = self.connection_environ.copy()
+            if not self._connection_environ:
+                self._connection_environ = self._describe_connection(request)
+            environ = self._connection_environ.copy()
             environ["SERVER_PROTOCOL"] = request.version
             environ.update(field_variables(head.section))
         if target.startswith("/"):
@@ -117,7 +117,7 @@ class WSGIHandler(RequestHandler):
         environ["REQUEST_URI"] = environ["RAW_URI"] = target
         return environ
 
-    def describe_connection(self, request: Request) -> dict[str, Any]:
+    def _describe_connection(self, request: Request) -> dict[str, Any]:
         host, port = self.server.server_address[:2]
         environ = server_environ(host, port, request.scheme, self.server.max_threads > 1).copy()
         if isinstance(self.client_address, tuple):  # that of a client on a Unix socket is none
@@ -128,7 +128,7 @@ class WSGIHandler(RequestHandler):
 
     # ---- the answer -------------------------------------------------------------------------------------------------
 
-    def take_whole(self, request: Request, response: WSGIResponse, content: bytes) -> None:
+    def _take_whole(self, request: Request, response: WSGIResponse, content: bytes) -> None:
         """The content has come in one piece, so its length is known."""
         head = response.head
         assert head is not None
@@ -142,11 +142,11 @@ class WSGIHandler(RequestHandler):
             response.is_whole = not head.has_own_lines and length <= SMALL_SIZE
         response.length = None if response.was_dropped else length
 
-    def begin_iterable(self, request: Request, response: WSGIResponse, result: Any) -> None:
+    def _begin_iterable(self, request: Request, response: WSGIResponse, result: Any) -> None:
         """Asks the iterable for its first octets. What goes wrong before they are there is answered with 500."""
         response.close = getattr(result, "close", None)
         try:
-            if type(result) is FileWrapper and self.begin_file(request, response, result):
+            if type(result) is FileWrapper and self._begin_file(request, response, result):
                 return
             pieces = pieces_of(result)
             first = next((piece for piece in pieces if check_piece(piece)), b"")
@@ -155,16 +155,16 @@ class WSGIHandler(RequestHandler):
             if response.was_written:
                 response.content = chain((first,), pieces)
             elif not first or _has_one_item(result):
-                self.take_whole(request, response, first)
+                self._take_whole(request, response, first)
                 response.is_whole = response.is_whole and response.close is None
             else:
-                self.take_pieces(request, response, first, pieces)
+                self._take_pieces(request, response, first, pieces)
         except BaseException:
             if response.close is not None:
                 Outgoing(b"", None, response.close).close()
             raise
 
-    def take_pieces(self, request: Request, response: WSGIResponse, first: bytes, pieces: Any) -> None:
+    def _take_pieces(self, request: Request, response: WSGIResponse, first: bytes, pieces: Any) -> None:
         """The content comes piece by piece; only the application may know how much of it there is."""
         head = response.head
         assert head is not None
@@ -173,7 +173,7 @@ class WSGIHandler(RequestHandler):
             raise ContentError(f"Content-Length is {head.length}, but the content has {len(first)} octets and more")
         response.content, response.length = chain((first,), pieces), head.length
 
-    def begin_file(self, request: Request, response: WSGIResponse, wrapper: FileWrapper) -> bool:
+    def _begin_file(self, request: Request, response: WSGIResponse, wrapper: FileWrapper) -> bool:
         """A plain file as content: its length is known, and it need not pass through here. False for any other."""
         head, place = response.head, wrapper.remaining()
         if head is None or response.was_written:
@@ -182,7 +182,7 @@ class WSGIHandler(RequestHandler):
         wrapper.length = length = size if head.length is None else head.length
         if size is None or length is None:
             return False
-        self.take_pieces(request, response, b"", iter(wrapper))
+        self._take_pieces(request, response, b"", iter(wrapper))
         if length > size and not response.is_headless:
             check_length(head.length, size)
         response.length, response.offset, response.filelike = length, offset, wrapper.filelike
@@ -200,13 +200,13 @@ class WSGIHandler(RequestHandler):
             raise ContentError(f"write() was given {len(octets)} octets, and Content-Length leaves {length}")
         if not response.was_written:
             response.length = length
-            octets_of_head, self._informational = self._informational + self.encode_head(request, response), b""
+            octets_of_head, self._informational = self._informational + self._encode_head(request, response), b""
             response.is_sent = response.was_written = True
         if length is not None:
             response.length = length - len(octets)
-        self.send_and_wait(response, octets_of_head + (encode_chunk(octets) if response.is_chunked else octets))
+        self._send_and_wait(response, octets_of_head + (encode_chunk(octets) if response.is_chunked else octets))
 
-    def send_and_wait(self, response: WSGIResponse, octets: bytes) -> None:
+    def _send_and_wait(self, response: WSGIResponse, octets: bytes) -> None:
         """Sends all of it, at the client's pace, within limits. Raises ClientHasGone."""
         pace = Pace(self._clock(), 0, self.send_timeout, self.min_rate, self.rate_grace)
         left = memoryview(octets)
@@ -226,7 +226,7 @@ class WSGIHandler(RequestHandler):
         if type(response) is not WSGIResponse:
             return super()._send_answer(request, response)
         if not response.is_whole or self._informational or self._unread is not None:
-            return self.send_other(request, response)
+            return self._send_other(request, response)
         control, content = request.head.control, response.content
         head = response.head
         assert head is not None
@@ -237,11 +237,11 @@ class WSGIHandler(RequestHandler):
             b"Content-Length: %d\r\n" % len(content) if head.length is None else b"", content)
         self._send_whole(response, octets)
 
-    def send_other(self, request: Request, response: WSGIResponse) -> None:
+    def _send_other(self, request: Request, response: WSGIResponse) -> None:
         """An answer in pieces, from a file, without content, or one whose head is out."""
         if response.failure is not None:
-            return self.cut_short(request, response, response.failure)
-        octets = self.encode_head(request, response) if not response.was_written else b""
+            return self._cut_short(request, response, response.failure)
+        octets = self._encode_head(request, response) if not response.was_written else b""
         content = response.content
         if response.is_headless:
             outgoing = Outgoing(octets, None, response.close)
@@ -257,7 +257,7 @@ class WSGIHandler(RequestHandler):
         outgoing.size = response.written_size
         self._begin_sending(response, outgoing)
 
-    def cut_short(self, request: Request, response: WSGIResponse, failure: BaseException) -> None:
+    def _cut_short(self, request: Request, response: WSGIResponse, failure: BaseException) -> None:
         """The application has failed with the head out: the connection ends, so that the client can tell."""
         if isinstance(failure, ClientHasGone):
             log.debug("%s has gone: %s", self.client_address, failure)
@@ -268,7 +268,7 @@ class WSGIHandler(RequestHandler):
         outgoing.until_close = response.length is None and not response.is_chunked
         self.close_connection = True
 
-    def encode_head(self, request: Request, response: WSGIResponse) -> bytes:
+    def _encode_head(self, request: Request, response: WSGIResponse) -> bytes:
         """The head of any answer. Decides how the content is framed and whether the connection goes on."""
         head = response.head
         assert head is not None
