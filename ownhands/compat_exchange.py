@@ -174,7 +174,7 @@ class Exchanges(ExchangeHandler):
                 method()
             if handler.wfile is not output:
                 handler.wfile.flush()
-                if self.is_lent and (request.method == "CONNECT" or output.framing.status == 101):
+                if self.is_lent and (request.method == "CONNECT" or output.reader.status == 101):
                     handler._serve_on()
             octets = output.end()
         except BaseException as error:
@@ -183,11 +183,11 @@ class Exchanges(ExchangeHandler):
             running.pop(self, None)
             if self.is_lent:
                 self.take_back()
-        framing = output.framing
-        if framing.dropped and request.method != "HEAD":
+        reader = output.reader
+        if reader.dropped and request.method != "HEAD":
             log.warning("%s has written %d octets behind the end of its answer to %r; they are not sent",
-                        type(handler).__name__, framing.dropped, request)
-        return Written(octets, framing.complete and not (framing.closes or handler.close_connection or self.is_raw))
+                        type(handler).__name__, reader.dropped, request)
+        return Written(octets, reader.complete and not (reader.closes or handler.close_connection or self.is_raw))
 
     def fail(self, request: Request, error: BaseException) -> Response:
         """The handler has raised something: it is reported as socketserver does, and answered where that can be.

@@ -1,4 +1,4 @@
-"""What an http.server handler writes: Output is its wfile, Framing reads along as the client will, Written is the rest.
+"""What an http.server handler writes: Output is its wfile, AnswerReader reads along as a client, Written is the rest.
 
 Owns the octets of one answer. Refuses to know what they are for, and who waits for the client: it asks the exchange.
 """
@@ -28,7 +28,7 @@ class Written(Response):
         self.octets, self.persistent, self.status = octets, persistent, 0
 
 
-class Framing:
+class AnswerReader:
     """Follows an answer as its client does (RFC 9112 6.3), to know whether another can follow it.
 
     `take` gives the octets that may be sent: all, but for those behind the end that the head has announced, which the
@@ -46,7 +46,7 @@ class Framing:
         self._held = b""  # the beginning of a head
         self._remaining = 0
         self._decoder: ChunkedDecoder | None = None
-        self._stage = Framing._take_head  # a function, for a bound method would be a cycle
+        self._stage = AnswerReader._take_head  # a function, for a bound method would be a cycle
 
     def take(self, octets: bytes) -> bytes:
         """What of the octets may be sent now; the beginning of a head waits for its end."""
@@ -92,16 +92,16 @@ class Framing:
             elif b"close" in value.lower():
                 self.closes = True
         if self.status == 101 or (self.method == "CONNECT" and self.status < 300):
-            self._stage = Framing._take_all
+            self._stage = AnswerReader._take_all
         elif self.method == "HEAD" or self.status in (204, 304):
-            self._stage, self.complete = Framing._take_counted, True
+            self._stage, self.complete = AnswerReader._take_counted, True
         elif codings == [b"chunked"] and not lengths:
-            self._stage, self._decoder = Framing._take_chunks, ChunkedDecoder(1 << 10, 64 << 10)
+            self._stage, self._decoder = AnswerReader._take_chunks, ChunkedDecoder(1 << 10, 64 << 10)
         elif not codings and len(set(lengths)) == 1 and lengths[0].isdigit() and len(lengths[0]) < 19:
             self._remaining = int(lengths[0])
-            self._stage, self.complete = Framing._take_counted, not self._remaining
+            self._stage, self.complete = AnswerReader._take_counted, not self._remaining
         else:
-            self._stage = Framing._take_all
+            self._stage = AnswerReader._take_all
 
     def _take_counted(self, octets: bytes) -> bytes:
         remaining = self._remaining - len(octets)
@@ -121,14 +121,14 @@ class Framing:
         try:
             _, rest = self._decoder.decode(octets)
         except ProtocolError:
-            self._stage = Framing._take_all
+            self._stage = AnswerReader._take_all
             return octets
         self.complete = self._decoder.complete
         self.dropped += len(rest)
         return octets[:len(octets) - len(rest)]
 
     def _take_all_from_here(self, octets: bytes) -> bytes:
-        self._stage = Framing._take_all
+        self._stage = AnswerReader._take_all
         return octets
 
     def _take_all(self, octets: bytes) -> bytes:
@@ -159,14 +159,14 @@ class Output:
     """
 
     def __init__(self, sender: Sender, method: str) -> None:
-        self.sender, self.framing = sender, Framing(method)
+        self.sender, self.reader = sender, AnswerReader(method)
         self.sent = 0  # octets
         self.unbuffered = False
         self.closed = False
         self._lock = threading.Lock()
         self._pieces: list[bytes] = []
         self._size = 0
-        self._unsent = b""  # has passed the framing, the client has not taken it yet
+        self._unsent = b""  # has passed the reader, the client has not taken it yet
 
     def write(self, octets: Any, /) -> int:
         """Takes any bytes-like object, whole; gives its length. Raises OSError where the client has gone."""
@@ -198,7 +198,7 @@ class Output:
             self.sent += len(octets)
 
     def _take(self) -> bytes:
-        octets = self._unsent + self.framing.take(b"".join(self._pieces))
+        octets = self._unsent + self.reader.take(b"".join(self._pieces))
         self._pieces.clear()
         self._size, self._unsent = 0, b""
         return octets
@@ -229,14 +229,14 @@ class Output:
             has_begun = bool(self.sent or self._unsent)
             octets = self._take()
             if takes_all:
-                octets += self.framing.end()
-            return octets if has_begun or self.framing.complete or (takes_all and octets) else None
+                octets += self.reader.end()
+            return octets if has_begun or self.reader.complete or (takes_all and octets) else None
 
     def end(self) -> bytes:
         """The handler is through: what is still to be sent."""
         with self._lock:
             self.closed = True
-            return self._take() + self.framing.end()
+            return self._take() + self.reader.end()
 
     def close(self) -> None:
         """A handler that closes its wfile has written all it will."""

@@ -102,7 +102,7 @@ class Fields(Values):
 
 SERVER_FIELDS = frozenset(["connection", "content-length", "transfer-encoding", "date", "server", "upgrade"])
 
-NO_FIELD = {  # keywords of other libraries, of which a field would be made that nobody means: what to write instead
+MEANT_OTHERWISE = {  # keywords of other libraries, each of which would be a field that nobody means: what to write
     "status": "the status is the second argument, by position",
     "status_code": "the status is the second argument, by position",
     "code": "the status is the second argument, by position",
@@ -134,15 +134,15 @@ def _field_pairs(keyword: str, value: FieldArgument) -> list[Pair]:
 def field_name(keyword: str) -> str:
     """`user_agent` -> `User-Agent`; a trailing underscore, there to avoid a Python keyword, is dropped.
 
-    Raises TypeError for a keyword that means something else: see NO_FIELD.
+    Raises TypeError for a keyword that means something else: see MEANT_OTHERWISE.
     """
     return (_kept_field_name if len(keyword) <= KEPT_NAME_SIZE else _kept_field_name.__wrapped__)(keyword)
 
 
 @lru_cache(maxsize=256)
 def _kept_field_name(keyword: str) -> str:
-    if keyword in NO_FIELD:
-        raise TypeError(f"{keyword} is no field here: {NO_FIELD[keyword]}")
+    if keyword in MEANT_OTHERWISE:
+        raise TypeError(f"{keyword} is no field here: {MEANT_OTHERWISE[keyword]}")
     return keyword.removesuffix("_").replace("_", "-").title()
 
 

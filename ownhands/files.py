@@ -32,8 +32,8 @@ from .representation import (
     modified_of,
     read_all,
     read_now,
+    response_of,
     select,
-    with_fields,
 )
 from .smallfiles import Key, SmallFiles, identity_of
 from .targets import quote_origin_form
@@ -142,7 +142,7 @@ class FileHandler(AuthHandler):
         except OSError as error:
             if error.errno in _IS_MISSING or error.errno in _IS_FORBIDDEN:
                 return None
-            raise refusal(error) from error
+            raise read_error(error) from error
         if not opened.is_folder:
             return FileSlice(opened.fd, 0, opened.status.st_size), opened.status
         opened.close()
@@ -159,7 +159,7 @@ class FileHandler(AuthHandler):
                 answer = self._answer_file(request, index, *found)
                 answer.fields = vary_by_accept(answer.fields.pairs)
                 return answer
-        raise refusal(error) from error
+        raise read_error(error) from error
 
     # ---- a file -----------------------------------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class FileHandler(AuthHandler):
         else:
             response = self._encoded_file(request, names, content, status, media_type)
         if request.split_target()[2] and "download" in request.query:
-            name = mediatypes.disposition("attachment", os.fsdecode(names[-1]))
+            name = mediatypes.disposition(os.fsdecode(names[-1]))
             response.fields = Fields((*response.fields.pairs, ("Content-Disposition", name)))
         if _SELECTS.search(request.head.section):
             response = select(request, response, self.max_ranges)
@@ -186,7 +186,7 @@ class FileHandler(AuthHandler):
     def _whole_file(self, content: FileSlice | bytes, status: os.stat_result, media_type: str,
                    others: tuple[Pair, ...], coding: str = "", variant: str = "") -> Response:
         now = time.time()
-        return with_fields(content, 200, describe_file(
+        return response_of(content, 200, describe_file(
             etag_of(status, now, variant), modified_of(status, now), media_type, coding, others))
 
     def _encoded_file(self, request: Request, names: Names, content: FileSlice | bytes, status: os.stat_result,
@@ -230,7 +230,7 @@ class FileHandler(AuthHandler):
         """A folder, asked for as a file is: relative links in it would miss."""
         location, query = "/" + "".join([quote(name) + "/" for name in names]), request.split_target()[2]
         location += "?" + quote_origin_form(query) if query else ""
-        return with_fields(b"", 301, Fields([("Location", location), *self._common]))
+        return response_of(b"", 301, Fields([("Location", location), *self._common]))
 
     def _answer_folder(self, request: Request, names: Names) -> Response:
         """What is asked for with a slash at the end: the folder's own page, a zip, or what is in it."""
@@ -278,7 +278,7 @@ class FileHandler(AuthHandler):
                 and [coding for coding in codings if coding in ("gzip", IDENTITY)][:1] == ["gzip"]):  # the best of both
             content = gzip(content, 1)
             pairs.append(("Content-Encoding", "gzip"))
-        return with_fields(content, 200, Fields(pairs))
+        return response_of(content, 200, Fields(pairs))
 
     def _answer_zip(self, names: Names) -> Response:
         """A folder with all that may be served of it, packed while it is sent."""
@@ -286,9 +286,9 @@ class FileHandler(AuthHandler):
         folder = self._place(names)
         name = os.fsdecode(names[-1]) if names else folder.name or "files"
         pieces = zip_pieces(folder, name=name, hidden=self.hidden, accepts=lambda path: not is_partial(path.name))
-        return with_fields(pieces, 200, Fields([
+        return response_of(pieces, 200, Fields([
             ("Content-Type", "application/zip"), ("X-Content-Type-Options", "nosniff"), *self._common,
-            ("Content-Disposition", mediatypes.disposition("attachment", name + ".zip"))]))
+            ("Content-Disposition", mediatypes.disposition(name + ".zip"))]))
 
 
 class UploadHandler(FileHandler):
@@ -333,7 +333,7 @@ class UploadHandler(FileHandler):
         try:
             opened = self._open(folder)
         except OSError as error:
-            raise refusal(error) from error
+            raise read_error(error) from error
         opened.close()
         return self._place(folder), os.fsdecode(name)
 
@@ -384,7 +384,7 @@ def missing(**fields: FieldArgument) -> HTTPError:
     return HTTPError(404, "there is nothing here", **fields)
 
 
-def refusal(error: OSError) -> Exception:
+def read_error(error: OSError) -> Exception:
     """The answer to what the system has said; the error itself where it is none of the client's business."""
     if error.errno in _IS_MISSING:
         return missing()

@@ -153,14 +153,14 @@ def is_packed(media_type: str) -> bool:
     return _PACKED.match(media_type) is not None
 
 
-def disposition(kind: str, name: str) -> str:
-    """A Content-Disposition, `kind` being inline or attachment, for any file name (RFC 6266 4.3, RFC 8187).
+def disposition(name: str) -> str:
+    """The Content-Disposition of a download under any file name (RFC 6266 4.3, RFC 8187).
 
     A name that is no plain ASCII is given twice: as far as ASCII goes, and encoded in UTF-8 for all of today's clients.
     """
     printable = "".join(each if each.isprintable() else "_" for each in name)  # surrogates are not printable
     plain = re.sub(r'[^ !#-\[\]-~]', "_", printable)  # without quotes and backslashes, which clients read differently
     if plain == printable and "%" not in plain:  # some decode %xx where it is not encoded
-        return f'{kind}; filename="{plain}"'
+        return f'attachment; filename="{plain}"'
     encoded = quote(printable, safe="!#$&+-.^_`|~")  # RFC 8187 3.2.1: attr-char
-    return f"{kind}; filename=\"{plain.replace('%', '_')}\"; filename*=UTF-8''{encoded}"
+    return f"attachment; filename=\"{plain.replace('%', '_')}\"; filename*=UTF-8''{encoded}"

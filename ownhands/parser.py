@@ -181,20 +181,20 @@ def _parse_other_head(octets: bytes, limits: Limited) -> RequestHead | None:
     return RequestHead(method.decode(), target.decode(), section, control, octets[:end + 4])
 
 
-def _check_unfinished(octets: bytes, line: bytes, limits: Limited) -> None:
+def _check_unfinished(octets: bytes, begun: bytes, limits: Limited) -> None:
     """Raises ProtocolError for the beginning of a head that no further octets can make valid."""
-    if line.count(b"\n") != line.count(b"\r\n"):
+    if begun.count(b"\n") != begun.count(b"\r\n"):
         raise ProtocolError(400, "a line of the head does not end with CRLF")
-    if line and line != b"\r" and not NAME.match(line):
+    if begun and begun != b"\r" and not NAME.match(begun):
         raise ProtocolError(400, "the first octets are not those of an HTTP request")
-    if len(line) > LONGEST_METHOD and b" " not in line[:LONGEST_METHOD + 1]:
+    if len(begun) > LONGEST_METHOD and b" " not in begun[:LONGEST_METHOD + 1]:
         raise ProtocolError(501, "the method is too long")
     longest = LONGEST_METHOD + 1 + limits.max_target_size + len(" HTTP/1.1")
-    if len(line) > longest + 1 and b"\r\n" not in line[:longest + 2]:
+    if len(begun) > longest + 1 and b"\r\n" not in begun[:longest + 2]:
         raise ProtocolError(414, "the request target is too long")
     if len(octets) >= limits.max_head_size:
         raise ProtocolError(431, "the head is too large")
-    if len(line) > limits.max_fields * SHORTEST_FIELD_LINE and line.count(b"\n") > limits.max_fields + 1:
+    if len(begun) > limits.max_fields * SHORTEST_FIELD_LINE and begun.count(b"\n") > limits.max_fields + 1:
         raise ProtocolError(431, "too many fields")
 
 
@@ -386,12 +386,12 @@ def encode_status_line(status: int) -> bytes:
     return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
-def parse_response_head(octets: bytes, start: int = 0) -> ResponseHead | None:
-    """The response head at `start`, or None if it is not complete yet; raises ProtocolError."""
-    end = octets.find(b"\r\n\r\n", start)
+def parse_response_head(octets: bytes) -> ResponseHead | None:
+    """The response head that the octets begin with, or None if it is not complete yet; raises ProtocolError."""
+    end = octets.find(b"\r\n\r\n")
     if end < 0:
         return None
-    line, separator, section = octets[start:end].partition(b"\r\n")
+    line, separator, section = octets[:end].partition(b"\r\n")
     status_line = re.fullmatch(STATUS_LINE, line)
     if status_line is None or FIELD_SECTION.fullmatch(separator + section) is None:
         raise ProtocolError(502, "not a response head")

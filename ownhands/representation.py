@@ -42,8 +42,7 @@ class FileResponse(Response):
         name = PurePath(os.fsdecode(path)).name
         defaults: dict[str, FieldArgument] = {"content_type": mediatypes.guess(name)}
         if download is not False:
-            defaults["content_disposition"] = mediatypes.disposition(
-                "attachment", download if isinstance(download, str) else name)
+            defaults["content_disposition"] = mediatypes.disposition(download if isinstance(download, str) else name)
         super().__init__(content, 200, **defaults | fields)
         now = time.time()
         described = describe_file(etag_of(status, now), modified_of(status, now))
@@ -104,7 +103,7 @@ def describe_file(etag: str, modified: int, media_type: str = "", coding: str = 
     return Fields((*pairs, *others))
 
 
-def with_fields(content: Any, status: int, fields: Fields) -> Response:
+def response_of(content: Any, status: int, fields: Fields) -> Response:
     """A response whose fields are made already."""
     response = Response(content, status)
     response.fields = fields
@@ -140,7 +139,7 @@ def heed_conditions(request: Request, response: Response) -> Response:
         return response
     close(response.content)
     if status == 304:
-        return with_fields(b"", 304, not_modified(response.fields.pairs))
+        return response_of(b"", 304, not_modified(response.fields.pairs))
     raise HTTPError(412, "the file has changed" if etag else "this has no tag")
 
 
@@ -181,14 +180,14 @@ def select_ranges(response: Response, ranges: Sequence[Range], size: int) -> Res
         content.offset, content.length = content.offset + first, end - first
     else:
         content = content[first:end]
-    return with_fields(content, 206, fields)
+    return response_of(content, 206, fields)
 
 
 def select_parts(response: Response, ranges: Sequence[Range], size: int) -> Response:
     """206 with several ranges as multipart/byteranges (RFC 9110 14.6)."""
     parts = Parts(response.content, response.fields.get("Content-Type", ""), ranges, size)
     fields = response.fields.without("content-type")
-    return with_fields(parts, 206, Fields((
+    return response_of(parts, 206, Fields((
         ("Content-Type", f"multipart/byteranges; boundary={parts.boundary}"), *fields.pairs,
         ("Content-Length", str(parts.length)))))
 

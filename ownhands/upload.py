@@ -193,7 +193,7 @@ class _OnDisk(io.FileIO):
         try:
             return super().write(octets)
         except OSError as error:
-            raise refusal(error) from error
+            raise store_error(error) from error
 
 
 class Partial(io.BufferedRandom):
@@ -216,7 +216,7 @@ class Partial(io.BufferedRandom):
                 check()
                 return publish(self.path, target, overwrite)
         except OSError as error:
-            raise refusal(error) from error
+            raise store_error(error) from error
 
     def close(self) -> None:
         with suppress(HTTPError, OSError):  # octets that had no room on the disk are tried again
@@ -258,7 +258,7 @@ def _create(folder: Path) -> tuple[_OnDisk, Path]:
     try:
         return _OnDisk(path, "x+"), path
     except OSError as error:
-        raise refusal(error) from error
+        raise store_error(error) from error
 
 
 def store(folder: Path, name: str, pieces: Iterable[bytes], terms: Terms, check: Callable[[], object] = bool) -> bool:
@@ -308,7 +308,7 @@ def _name_new(partial: Path, target: Path) -> None:
             partial.unlink()  # before the client is told, and looks
 
 
-def refusal(error: OSError) -> Exception:
+def store_error(error: OSError) -> Exception:
     """The answer to what the system has said; the error itself where that is a fault of the server's."""
     status = _STATUSES.get(error.errno or 0)
     if status is None:

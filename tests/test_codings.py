@@ -124,4 +124,4 @@ class DispositionTest(unittest.TestCase):
         ("a\r\nSet-Cookie: b\x00", 'attachment; filename="a__Set-Cookie: b_"'),
         ("\udcff\udcfe.txt", 'attachment; filename="__.txt"'))
     def test_of_a_name(self, name, value):
-        self.assertEqual(mediatypes.disposition("attachment", name), value)
+        self.assertEqual(mediatypes.disposition(name), value)

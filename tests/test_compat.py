@@ -17,7 +17,7 @@ from typing import Any
 from nose2.tools import params
 
 from ownhands import compat
-from ownhands.compat_output import Framing
+from ownhands.compat_output import AnswerReader
 from ownhands.testing import MockConnection, ends_early, in_pieces, parse_replies
 
 ADDRESS = ("192.0.2.1", 4711)
@@ -369,21 +369,21 @@ class FramingTest(unittest.TestCase):
     @params(*ANSWERS)
     def test_is_the_same_however_it_is_written(self, octets):
         for size in range(1, len(octets) + 1):
-            framing = Framing("GET")
+            framing = AnswerReader("GET")
             pieces = [framing.take(octets[start:start + size]) for start in range(0, len(octets), size)]
             self.assertEqual((b"".join(pieces) + framing.end(), framing.complete, framing.dropped), (octets, True, 0))
 
     @params(*ANSWERS)
     def test_drops_what_follows_however_it_is_written(self, octets):
         for size in range(1, len(octets) + 6):
-            framing = Framing("GET")
+            framing = AnswerReader("GET")
             data = octets + b"hello"
             pieces = [framing.take(data[start:start + size]) for start in range(0, len(data), size)]
             self.assertEqual((b"".join(pieces), framing.complete, framing.dropped), (octets, True, 5))
 
     @params(("CONNECT", b"HTTP/1.1 200 OK\r\n\r\n"), ("GET", b"HTTP/1.1 101 Switch\r\n\r\n"))
     def test_lets_a_tunnel_through(self, method, head):
-        framing = Framing(method)
+        framing = AnswerReader(method)
         self.assertEqual((framing.take(head + b"any"), framing.take(b"thing"), framing.complete),
                          (head + b"any", b"thing", False))
 
