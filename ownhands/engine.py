@@ -144,11 +144,12 @@ class Engine(Lane):
         True if it does; the caller does not lead then, and accepts no more.
         """
         ident = threading.get_ident()
-        with self._lock:
-            if ident != self._leader_ident:
-                return False
+        if ident == self._leader_ident:
             self._turn_started = self.clock()  # each of several in the listener's turn is judged by itself
-            if not self._turn or self._turn[-1].caution.turns < math.inf:
+        if self._caution.turns < math.inf:
+            return False
+        with self._lock:
+            if ident != self._leader_ident or not self._turn:
                 return False
             watch = self._turn[-1]
             self._let_go(watch, ident)

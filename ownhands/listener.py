@@ -36,6 +36,11 @@ class Listener(socket.socket):
         super().__init__(family, type, proto, fileno)
         self.family, self.type = family, type  # type: ignore[misc]  # slots in front of the properties
 
+    def accept(self) -> tuple[socket.socket, Any]:
+        """As a socket's own, which asks besides whether it would wait."""
+        fd, address = self._accept()  # type: ignore[attr-defined]
+        return socket.socket(self.family, self.type, self.proto, fd), address
+
 
 def bind(host: str, port: int, backlog: int, reuse_address: bool) -> socket.socket:
     """A listening socket; the empty host means every address, IPv6 and IPv4 together where the system can.
