@@ -122,7 +122,8 @@ class FileHandler(AuthHandler):
         return names
 
     def _key_of(self, names: Names) -> Key:
-        return b"/".join([os.fsencode(self.root), *names]), self.follow_symlinks, self.hidden
+        root = os.fsencode(self.root) or b"."
+        return b"/".join([root, *names]), root, self.follow_symlinks, self.hidden
 
     def _open(self, names: Names) -> Opened:
         """Opens a file or folder below the root; raises OSError."""

@@ -3,20 +3,23 @@
 Refuses to know which files may be served: what is put here was opened with care, and is the same file or not used.
 """
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
 
 MAX_SIZE = 2 << 20  # octets kept, in all
 SETTLED = 2.0  # seconds; the clocks of all file systems tick in that time, so that a later write shows
-Key = tuple[bytes, bool, bool]  # a path, whether links in it are followed anywhere, and whether hidden files are served
+# A path, the root that it begins with, whether links in it are followed anywhere, whether hidden files are served.
+Key = tuple[bytes, bytes, bool, bool]
 
 
 class SmallFiles:
     """Remembers files that have not changed lately. From any thread: entries are values, replaced whole.
 
-    Four system calls less for each request. A path is followed anew each time: if any folder or link on the way is
-    another one by now it leads to another file, which is told by its numbers.
+    Four system calls less for each request. A path is followed anew each time: if any folder on the way is another one
+    by now it leads to another file, which is told by its numbers, and a link may lead anywhere, even to the same file.
+    What another process writes through a map of the file is not always seen: systems date such writes late, or never.
     """
 
     def __init__(self, max_size: int = MAX_SIZE, clock: Callable[[], float] = time.time) -> None:
@@ -36,7 +39,7 @@ class SmallFiles:
     def put(self, key: Key, status: os.stat_result, octets: bytes) -> None:
         """Remembers a file that was read; `status` is from before that. Not one that may still be being written.
 
-        Nor one that a link led to which is not followed: it would not be found.
+        Nor one that a link led to, unless links are followed anywhere: it would not be found.
         """
         if not 0 <= max(status.st_mtime, status.st_ctime) <= self.clock() - SETTLED or not _is_same(key, status):
             return
@@ -55,12 +58,23 @@ class SmallFiles:
 
 def _is_same(key: Key, known: os.stat_result) -> bool:
     """Whether the path still leads to a file that was opened by it, and nothing in that has changed."""
+    path, root, follows_links, _ = key
     try:
-        now = os.stat(key[0], follow_symlinks=key[1])  # noqa: PTH116  octets
+        if not follows_links and _passes_link(path, len(root) + 1):
+            return False
+        now = os.stat(path, follow_symlinks=follows_links)  # noqa: PTH116  octets
     except OSError:
         return False
     # A write, a replacement, a change of permissions: each changes one of them at least.
     return identity_of(now) == identity_of(known)
+
+
+def _passes_link(path: bytes, begin: int) -> bool:
+    """Whether a folder on the way, of those that end behind `begin`, is a link. Raises OSError."""
+    while (begin := path.find(b"/", begin) + 1):
+        if stat.S_ISLNK(os.lstat(path[:begin - 1]).st_mode):
+            return True
+    return False
 
 
 def _cost(key: Key, octets: bytes) -> int:

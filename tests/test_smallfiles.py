@@ -22,10 +22,10 @@ class SmallFilesTest(FolderTest):
     def put(self, path=None):
         path = path or self.path
         with open(path, "rb") as file:
-            self.kept.put((path, False, False), os.stat(path), file.read())
+            self.kept.put((path, os.fsencode(self.root), False, False), os.stat(path), file.read())
 
     def get(self, path=None, follow_symlinks=False):
-        found = self.kept.get((path or self.path, follow_symlinks, False))
+        found = self.kept.get((path or self.path, os.fsencode(self.root), follow_symlinks, False))
         return None if found is None else found[0]
 
     def test_a_file_that_is_the_same(self):
@@ -69,6 +69,19 @@ class SmallFilesTest(FolderTest):
         self.link("sub", "../other")
         self.assertIsNone(self.get(path))
 
+    def test_a_file_in_a_folder_that_was_moved_and_is_led_to(self):
+        path = self.write("sub/deep/a.txt", b"inside")
+        self.put(path)
+        (self.root / "sub").rename(self.outside / "moved")
+        self.link("sub", "../moved")
+        self.assertIsNone(self.get(path))
+
+    def test_a_file_that_was_opened_below_another_root(self):
+        path = self.write("sub/a.txt", b"of the folder")
+        self.put(path)
+        self.root = self.root / "sub"
+        self.assertIsNone(self.get(path))
+
     @params((SETTLED, True), (SETTLED - 0.1, False), (0, False), (-1, False))
     def test_a_file_that_may_still_be_being_written(self, age, is_kept):
         self.now = os.stat(self.path).st_ctime + age
@@ -78,7 +91,7 @@ class SmallFilesTest(FolderTest):
     def put_link(self, follow_symlinks):
         self.link("link", "a.txt")
         path = os.fsencode(self.root / "link")
-        self.kept.put((path, follow_symlinks, False), os.stat(path), b"before")
+        self.kept.put((path, os.fsencode(self.root), follow_symlinks, False), os.stat(path), b"before")
         return path
 
     @params((False, None), (True, b"before"))
@@ -155,6 +168,14 @@ class HandlerTest(FolderTest):
         self.assertEqual(client("/a.txt/").status, 404)
         self.write("a.txt", b"behind", age=5)
         self.assertEqual(client("/a.txt").content, b"behind")
+
+    @params("/members/", "/members/index.html", "/members")
+    def test_what_another_handler_keeps_is_not_to_be_had_by_a_link(self, target):
+        client = self.client(self.write("../elsewhere/index.html", b"for members only"))
+        self.link("members", "../elsewhere")
+        members = MockClient(HTTPServer(handler=FileHandler, root=str(self.root / "members")))
+        self.assertEqual(members("/").content, b"for members only")
+        self.assertEqual(client(target).status, 404)
 
     @params(("/index.html", []), ("/", []), ("/?sort=size", []), ("/users/7", [(b"users", b"7")]))
     def test_what_is_kept_is_not_opened_again(self, target, names):
