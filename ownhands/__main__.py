@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from .accesslog import FORMATS
 from .handler import RequestHandler
 from .listener import WILDCARDS, describe_url
+from .loading import LoadError, load_object
 from .server import HTTPServer
 from .version import __version__
 
@@ -259,10 +260,9 @@ def find_object(parser: argparse.ArgumentParser, text: str, kind: str) -> Any:
         parser.error(f"{text!r} is not a {kind}: give MODULE:NAME")
     module_name, _, name = text.partition(":")
     look_here()
-    from .wsgi import load_object
     try:
         return load_object(module_name, name)
-    except ValueError as error:
+    except LoadError as error:
         parser.error(str(error))
 
 
@@ -272,7 +272,7 @@ def find_application(parser: argparse.ArgumentParser, text: str) -> Any:
     look_here()
     try:
         handler = load_handler(text)
-    except ValueError as error:
+    except LoadError as error:
         parser.error(str(error))
     if isinstance(handler.application, type) and issubclass(handler.application, BaseRequestHandler):
         parser.error(f"{text} is a handler class: give --handler {text}")

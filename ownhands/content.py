@@ -216,7 +216,7 @@ class ContentStream(io.RawIOBase):
 # ---- sending --------------------------------------------------------------------------------------------------------
 
 class ContentError(ValueError):
-    """A handler's content that does not keep what its head has promised. The connection cannot go on."""
+    """A content that does not keep what its head has promised; once that is out, the connection cannot go on."""
 
 
 class Outgoing:

@@ -2,7 +2,6 @@
 
 Owns the order of an exchange with an application and how its answer is framed. Refuses to know turns and who polls.
 """
-from importlib import import_module
 from io import BytesIO
 from itertools import chain
 from socketserver import TCPServer
@@ -25,6 +24,7 @@ from .gateway import (
     server_environ,
 )
 from .handler import RequestHandler
+from .loading import LoadError, load_object
 from .logs import log
 from .messages import HTTPError, Request, Response
 from .pace import Pace
@@ -158,19 +158,21 @@ class WSGIHandler(RequestHandler):
                 self._take_whole(request, response, first)
                 response.is_whole = response.is_whole and response.close is None
             else:
-                self._take_pieces(request, response, first, pieces)
+                is_all_there = type(result) is list or type(result) is tuple
+                self._take_pieces(request, response, first, pieces, sum(map(len, result)) if is_all_there else None)
         except BaseException:
             if response.close is not None:
                 Outgoing(b"", None, response.close).close()
             raise
 
-    def _take_pieces(self, request: Request, response: WSGIResponse, first: bytes, pieces: Any) -> None:
-        """The content comes piece by piece; only the application may know how much of it there is."""
+    def _take_pieces(self, request: Request, response: WSGIResponse, first: bytes, pieces: Any,
+                     size: int | None = None) -> None:
+        """The content comes piece by piece; only the application may know its `size`."""
         head = response.head
         assert head is not None
         response.is_headless = request.method == "HEAD" or head.status in NO_CONTENT
-        if head.length is not None and len(first) > head.length and not response.is_headless:
-            raise ContentError(f"Content-Length is {head.length}, but the content has {len(first)} octets and more")
+        if head.length is not None and not response.is_headless:
+            check_length(head.length, max(len(first), head.length) if size is None else size)
         response.content, response.length = chain((first,), pieces), head.length
 
     def _begin_file(self, request: Request, response: WSGIResponse, wrapper: FileWrapper) -> bool:
@@ -367,31 +369,13 @@ def make_server(host: str, port: int, app: WSGIApplication, server_class: Any = 
 def load_handler(spec: str) -> type[WSGIHandler]:
     """A handler class for the application that "package.module:name" names, "app" if no name is given.
 
-    "module:make()" calls what it finds. Raises ValueError, of one line, where there is no such application, and what
-    the module raises when it is imported.
+    "module:make()" calls what it finds. Raises LoadError where there is no such application, and whatever the module
+    raises as it is imported.
     """
     module_name, _, name = spec.partition(":")
     name, is_factory = (name or "app").removesuffix("()"), name.endswith("()")
     found = load_object(module_name, name)
     application = found() if is_factory else found
     if not callable(application):
-        raise ValueError(f"{spec} is no WSGI application: it cannot be called")
+        raise LoadError(f"{spec} is no WSGI application: it cannot be called")
     return type("WSGIHandler", (WSGIHandler,), {"application": staticmethod(application)})
-
-
-def load_object(module_name: str, name: str) -> Any:
-    """What a module has under a dotted name.
-
-    Raises ValueError, of one line, where there is none, and whatever the module raises as it is imported.
-    """
-    try:
-        found: Any = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and lacks another
-        raise ValueError(f"there is no module {error.name}") from None
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise ValueError(f"{module_name} has no {name}")
-        found = getattr(found, part)
-    return found

@@ -47,6 +47,7 @@ class CommandTest(FolderTest):
         self.write("typed.py", MODULE.encode())
         self.write("lacking.py", b"import a_module_that_is_not_there")
         self.write("failing.py", b"import os; os.there_is_no_such_name")
+        self.write("unclear.py", b"int('not a number')")
         self.enterContext(contextlib.chdir(self.root))
         self.enterContext(mock.patch.dict(os.environ))
         self.enterContext(mock.patch.object(sys, "path", [each for each in sys.path if each]))
@@ -190,6 +191,9 @@ class HandlerTest(CommandTest):
             self.server("--handler", "lacking:Pages")
         with self.assertRaisesRegex(AttributeError, "there_is_no_such_name"):
             self.server("--handler", "failing:Pages")
+        for arguments in (["--handler", "unclear:Pages"], ["unclear:app"]):
+            with self.assertRaisesRegex(ValueError, "not a number"):
+                self.server(*arguments)
 
     def test_a_folder_with_a_colon_is_a_folder(self):
         self.write("typed:app/b.txt", b"folder")

@@ -31,6 +31,12 @@ class AnswerTest(unittest.TestCase):
         reply = self.reply(answering(result))
         self.assertEqual((reply.content, reply.fields.get("Content-Length")), (content, length))
 
+    @params(69_999, 71_001)
+    def test_a_list_that_is_not_as_long_as_it_says_is_500(self, length: int) -> None:
+        with self.assertLogs("ownhands", "ERROR"):
+            reply = self.reply(answering([b"x" * 1000] * 71, headers=[("Content-Length", str(length))]))
+        self.assertEqual(reply.status, 500)
+
     def test_in_one_piece_is_sent_at_once(self) -> None:
         connection = MockConnection(head())
         with mock.patch.object(connection, "send", wraps=connection.send) as sending:
