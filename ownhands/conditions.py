@@ -86,7 +86,7 @@ def parse_ranges(value: str, size: int, max_ranges: int = MAX_RANGES) -> list[Ra
     match = _RANGES.fullmatch(value)
     if match is None:
         return None
-    if match[1].count(",") > max_ranges:  # whatever they are: looking at thousands takes long
+    if match[1].count(",") > max_ranges + MAX_RANGES:  # whatever they are, and empty ones: thousands would take long
         return []
     members = [member.strip(" \t") for member in match[1].split(",")]
     found = [_ONE_RANGE.fullmatch(member) for member in members if member]

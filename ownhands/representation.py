@@ -19,7 +19,7 @@ from .fields import FieldArgument, Fields, field_name
 from .fileslice import FileSlice
 from .framing import SMALL_SIZE
 from .messages import HTTPError, Request, Response
-from .parser import Pair
+from .parser import KEPT_HEAD_SIZE, Pair
 
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -139,13 +139,18 @@ def heed_conditions(request: Request, response: Response) -> Response:
         return response
     close(response.content)
     if status == 304:
-        return response_of(b"", 304, not_modified(response.fields.pairs))
+        return response_of(b"", 304, not_modified(response.fields))
     raise HTTPError(412, "the file has changed" if etag else "this has no tag")
 
 
-@lru_cache(maxsize=256)
-def not_modified(pairs: tuple[Pair, ...]) -> Fields:
+def not_modified(fields: Fields) -> Fields:
     """What 304 says of the fields that 200 would have."""
+    is_short = len(fields.octets) <= KEPT_HEAD_SIZE
+    return (_kept_not_modified if is_short else _kept_not_modified.__wrapped__)(fields.pairs)
+
+
+@lru_cache(maxsize=256)
+def _kept_not_modified(pairs: tuple[Pair, ...]) -> Fields:
     return Fields(pairs).without(*_DESCRIBING)
 
 

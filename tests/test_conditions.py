@@ -176,7 +176,7 @@ class RangeTest(unittest.TestCase):
         value = "bytes=" + ",".join(f"{1000 * each}-{1000 * each}" for each in range(count))
         self.assertEqual(bool(parse_ranges(value, 1 << 20)), is_served)
 
-    @params("bytes=" + "0-1," * 33, "bytes=" + "2-1," * 33, "bytes=0-1" + "," * 33)
+    @params("bytes=" + "0-1," * 65, "bytes=" + "2-1," * 65, "bytes=0-1" + "," * 65)
     def test_too_many_are_refused_unseen(self, value):
         with mock.patch("ownhands.conditions._limits") as limits:
             self.assertEqual(parse_ranges(value, 1000), [])

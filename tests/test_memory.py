@@ -23,7 +23,7 @@ def long_name(number: int) -> str:
 
 
 def head(number: int) -> bytes:
-    return f"GET / HTTP/1.1\r\nHost: a\r\n{long_name(number)}: x\r\n\r\n".encode()
+    return f"GET / HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\n{long_name(number)}: x\r\n\r\n".encode()
 
 
 def longest(names: Any) -> str:
@@ -48,6 +48,11 @@ class Keyword(RequestHandler):
         return Response(b"x", **{longest(request.fields): "x"}).with_fields(**{longest(request.fields): "y"})
 
 
+class Unchanged(RequestHandler):
+    def on_request(self, request: Request) -> Response:
+        return Response.file(__file__, **{longest(request.fields): "x"})
+
+
 class Reason(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_error(404, longest(self.headers))
@@ -68,6 +73,7 @@ class KeptTest(unittest.TestCase):
         server_for(reflecting(lambda name: ("200 OK", [("X", name)]))).on_connect,
         server_for(reflecting(lambda name: (f"200 {name}", TEXT))).on_connect,
         HTTPServer(handler=Type).on_connect, HTTPServer(handler=Keyword).on_connect,
+        HTTPServer(handler=Unchanged).on_connect,
         on_connect_of_compat)
     def test_nothing_long_is_kept(self, on_connect: Any) -> None:
         def serve(number: int) -> None:
