@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,9 @@ class TLSConnection:
         self._has_begun = False
         self.speaks_http = False  # whether the client speaks HTTP where TLS is expected
         self.is_cut = False  # whether it is aborted: without close_notify
-        self._lock = threading.Lock()  # OpenSSL's state is one thread's at a time, and programs send while they receive
+        # OpenSSL's state is one thread's at a time, and programs send while they receive. Not where a program has made
+        # the socket wait: that would let nobody send until the client has.
+        self._lock = threading.Lock()
 
     def recv(self, size: int, /) -> bytes:
         """Octets that have come, all that were decrypted: a poll would not show them. Raises ProtocolError(400)."""
@@ -98,7 +101,7 @@ class TLSConnection:
 
     def _attempt(self, operation: Any, argument: Any) -> Any:
         try:
-            with self._lock:
+            with self._alone():
                 return operation(argument)
         except ssl.SSLWantReadError:
             self.wants_write = False
@@ -110,6 +113,9 @@ class TLSConnection:
             return b""
         except ssl.SSLError as error:
             raise ConnectionError(f"TLS: {error.reason or error}") from None
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        return self._lock if self.sslsocket.gettimeout() == 0 else nullcontext()
 
     def setsockopt(self, level: int, name: int, value: Any, /) -> None:
         """As of a socket; with SO_LINGER there is no close_notify, by which what was cut would look whole."""
@@ -129,7 +135,7 @@ class TLSConnection:
         if self.speaks_http or self.is_cut:
             return
         try:
-            with self._lock:
+            with self._alone():
                 self.sslsocket.unwrap()
         except (OSError, ValueError):
             pass  # it has been said, and the client need not answer; or there was no handshake

@@ -207,6 +207,12 @@ class TestHandshake(TLSTest):
 class TestThreads(unittest.TestCase):
     @params(("recv", 1, b"x"), ("send", b"x", 1), ("shutdown", socket.SHUT_WR, None))
     def test_what_one_does_waits_for_what_another_does(self, name, argument, result):
+        self.assertEqual(["first", "second"], self.log_of(name, argument, result, timeout=0))
+
+    def test_but_not_for_one_that_waits_for_its_client(self):
+        self.assertEqual(["second", "first"], self.log_of("send", b"x", 1, timeout=None))
+
+    def log_of(self, name, argument, result, timeout):
         begun, may_end, log = threading.Event(), threading.Event(), []
 
         def first(size):
@@ -219,19 +225,20 @@ class TestThreads(unittest.TestCase):
             log.append("second")
             return result
 
-        connection = TLSConnection(mock.Mock(recv=first, pending=lambda: 0))
+        connection = TLSConnection(mock.Mock(recv=first, pending=lambda: 0, gettimeout=lambda: timeout))
         connection._has_begun = True
         one = threading.Thread(target=connection.recv, args=(1,))
         one.start()
         begun.wait(PATIENCE)
-        connection.sslsocket = mock.Mock(recv=second, send=second, unwrap=second, pending=lambda: 0)
+        connection.sslsocket = mock.Mock(recv=second, send=second, unwrap=second, pending=lambda: 0,
+                                         gettimeout=lambda: timeout)
         other = threading.Thread(target=getattr(connection, name), args=(argument,))
         other.start()
-        other.join(0.01)  # it has time enough to come first
+        other.join(0.01 if timeout == 0 else PATIENCE)  # it has time enough to come first
         may_end.set()
         for thread in (one, other):
             thread.join(PATIENCE)
-        self.assertEqual(["first", "second"], log)
+        return log
 
 
 class TestEnd(unittest.TestCase):
