@@ -49,6 +49,17 @@ class Sizes(unittest.TestCase):
             session.send(b"GET /a/b/c/d HTTP/1.1\r\nHost: a\r\nA:\r\nB:\r\n\r\n")
         self.assertEqual([statuses(session.replies()) for session in sessions], [[200], [status]])
 
+    def test_what_is_changed_in_a_head_is_not_seen_by_another_connection(self):
+        class Changing(Echo):
+            def on_head(self, request):
+                seen.append(request.head.target)
+                request.head.target = "/changed"
+
+        seen = []
+        for _ in range(2):
+            Session(Changing).send(GET)
+        self.assertEqual(seen, ["/", "/"])
+
     @params(
         (b"GET /" + b"a" * 9000, 414),
         (b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"a" * (64 << 10), 431),
