@@ -96,7 +96,7 @@ class AnswerReader:
         elif self.method == "HEAD" or self.status in (204, 304):
             self._stage, self.complete = AnswerReader._take_counted, True
         elif codings == [b"chunked"] and not lengths:
-            self._stage, self._decoder = AnswerReader._take_chunks, ChunkedDecoder(1 << 10, 64 << 10)
+            self._stage, self._decoder = AnswerReader._take_chunks, ChunkedDecoder(1 << 10, 64 << 10, 16 << 10)
         elif not codings and len(set(lengths)) == 1 and lengths[0].isdigit() and len(lengths[0]) < 19:
             self._remaining = int(lengths[0])
             self._stage, self.complete = AnswerReader._take_counted, not self._remaining
