@@ -49,14 +49,20 @@ class Crew:
             self._new_thread(f"ownhands-{self.threads}").start()
         except SHORTAGE:
             with self.lock:
-                self.has_leader = False
                 self.threads -= 1
+                self.has_leader = bool(self._idle)
+                if self._idle:  # one that has come back meanwhile
+                    self._idle.pop().release()
             raise
 
-    def end_thread(self) -> int:
-        """A thread's last act; gives how many are left. At the end the first to go wakes the followers."""
+    def end_thread(self, leads: bool) -> int:
+        """A thread's last act; gives how many are left. At the end the first to go wakes the followers.
+
+        One that `leads` has failed; the monitor finds another.
+        """
         with self.lock:
             self.threads -= 1
+            self.has_leader = self.has_leader and not leads
             parked: list[threading.Lock] = []
             if self.has_ended:
                 parked, self._idle = self._idle, parked

@@ -105,17 +105,18 @@ class Engine(Lane):
 
     def _run(self) -> None:
         """A thread's life: it leads, loses leadership to another in a long turn, ends the turn, follows, leads."""
+        leads = False
         try:
             leads = self._crew.follow(self._take_waiting, leads=True)
             while leads:
                 self._leader_ident = threading.get_ident()
                 watch = self._lead_on()
-                if watch is None:
-                    break
-                self._end_turn(watch)
-                leads = self._crew.follow(self._take_waiting)
+                leads = False  # another does, or all has ended
+                if watch is not None:
+                    self._end_turn(watch)
+                    leads = self._crew.follow(self._take_waiting)
         finally:
-            left = self._crew.end_thread()
+            left = self._crew.end_thread(leads)
             self._notify()
             if self._closes_itself and not left:
                 self.close()
@@ -128,9 +129,12 @@ class Engine(Lane):
             except self.survives:
                 with suppress(MemoryError):
                     log.exception("the engine has failed, and goes on")
-                if threading.get_ident() != self._leader_ident:
+                with self._lock:  # against the monitor
+                    leads = threading.get_ident() == self._leader_ident
+                    if leads:
+                        self._turn.clear()
+                if not leads:
                     return self._crew.turn_of(threading.get_ident())
-                self._turn.clear()
                 time.sleep(PAUSE)  # the reason, such as want of memory, may pass
 
     def _take_waiting(self, watch: Watch) -> None:
@@ -155,7 +159,7 @@ class Engine(Lane):
             self._let_go(watch, ident)
             self._turn.pop()
         watch.caution.spend(self._turns)
-        self._crew.promote()
+        self._promote()
         return True
 
     def _end_turn(self, watch: Watch) -> None:

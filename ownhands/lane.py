@@ -257,11 +257,17 @@ class Lane:
             watch.caution.spend(self._turns)
         with self._lock:
             self._let_go(watch, threading.get_ident())
-        self._crew.promote()
+        self._promote()
         began = self.clock()
         self._take(watch.turner.take_turn, watch)
         watch.suspicion = max(watch.suspicion - 1, 0) if self.clock() - began > QUICK_TURN else 0
         return watch
+
+    def _promote(self) -> None:
+        """Behind `_let_go`: where there is no thread to lead, the monitor has to stand in, which may be asleep."""
+        self._crew.promote()
+        if not self._crew.has_leader:
+            self._notify()
 
     def _let_go(self, watch: Watch, ident: int) -> None:
         """Under the lock: the thread is not the leader from here on, and nobody is until another says so."""

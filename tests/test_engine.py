@@ -1,4 +1,5 @@
 """Leader and followers, without time: who takes which turn on which thread, and what becomes of the connection."""
+import math
 import threading
 import unittest
 from unittest import mock
@@ -104,6 +105,15 @@ class OvertakenTest(EngineTest):
         quick = self.stage.add(1001)
         self.engine.check()
         self.stage.turn(1001, quick)
+
+    def test_a_leader_that_dies_is_replaced(self):
+        self.stage.block(1000, self.stage.add(1000))
+        with (mock.patch.object(self.engine, "_lead_on", side_effect=MemoryError),
+              mock.patch("threading.excepthook") as told):
+            self.stage.overtake()
+            wait_for(lambda: told.called)
+        self.engine.check()
+        self.stage.turn(1001, self.stage.add(1001))
 
     def test_a_turn_that_is_not_long_yet_goes_on_leading(self):
         self.stage.block(1000, self.stage.add(1000))
@@ -255,6 +265,22 @@ class CautiousTest(EngineTest):
             wait_for(lambda: self.stage.caution.turns == 0 and not self.engine.turns_away())
         self.poller.settle()
         self.stage.turn(1000, turner)
+
+    def test_an_idle_thread_leads_where_none_can_be_started(self):
+        block = self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        slow = self.stage.add(1001)
+        self.poller.settle()
+
+        def fail(thread):
+            block.end()  # its thread comes back meanwhile
+            wait_for(lambda: self.engine._crew._idle)
+            raise RuntimeError("can't start new thread")
+
+        self.stage.caution.turns = 1
+        with mock.patch.object(threading.Thread, "start", fail), self.assertLogs("ownhands", "WARNING"):
+            self.stage.block(1001, slow)
+        self.stage.turn(1002, self.stage.add(1002))
 
     def test_another_class_is_trusted_still(self):
         self.stage.caution.turns = 1
@@ -426,6 +452,14 @@ class NoThreadTest(EngineTest):
         self.stage.turn(1001, turner)
         self.assertEqual(["turn"], turner.log)
 
+    def test_a_monitor_that_sleeps_is_woken(self):
+        turner, told = self.stage.add(1000), threading.Event()
+        self.poller.settle()
+        self.engine.on_activity = told.set
+        self.stage.caution.turns = 1
+        self.stage.block(1000, turner)
+        self.assertTrue(told.is_set())
+
     def test_those_in_line_count_as_connections(self):
         self.engine.max_connections = 2
         listener = self.stage.add(1001, is_listener=True)
@@ -448,7 +482,7 @@ class GiveWayTest(EngineTest):
         self.stage.add(1001, expiring)
         block = self.stage.block(1000, listener)
         self.stage.overtake()
-        self.stage.caution.turns = 5
+        self.engine._caution.turns = math.inf
         asked = []
         expiring.steps.append(lambda: asked.append(self.ask_on(block)))  # while the monitor stands in
         self.stage.check_at(6.0)
