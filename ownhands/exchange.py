@@ -172,9 +172,11 @@ class ExchangeHandler(AnsweringHandler):
         return True
 
     def _parse_first_head(self, octets: bytes) -> RequestHead | None:
-        head = parse_request_head(octets, self, _recent.head)
-        if head is not None and head.end <= KEPT_HEAD_SIZE:
-            _recent.head = head
+        recent = _recent.head
+        head = parse_request_head(octets, self, recent)
+        if head is not None and head.end <= KEPT_HEAD_SIZE and (recent is None or head.octets != recent.octets):
+            # Another object: what a handler might do to this one is not for others.
+            _recent.head = RequestHead(head.method, head.target, head.section, head.control, head.octets)
         return head
 
     def _take_other(self, request: Request, control: Control) -> None:

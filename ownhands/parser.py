@@ -145,7 +145,7 @@ def _parse_with_fields_of(previous: RequestHead, octets: bytes, limits: Limited)
     if len(octets) > limits.max_head_size or len(section) > limits.max_fields * SHORTEST_FIELD_LINE or (
             control.targets_https):  # as its target has said, not its fields
         return None
-    if octets == previous.octets and len(previous.target) <= limits.max_target_size:  # a new one: that is another's
+    if octets == previous.octets and len(previous.target) <= limits.max_target_size:  # a new one, as below
         return RequestHead(previous.method, previous.target, section, control, octets)
     line = REQUEST_LINE.match(octets)
     if line is None or line.end() + len(section) + len(b"\r\n\r\n") != len(octets) or line[3] != control.minor:

@@ -1,8 +1,8 @@
 """The hooks of RequestHandler: what a method's answer may be, what a missing method and an error look like."""
 import io
 import unittest
-from unittest import mock
 from asyncio import CancelledError
+from unittest import mock
 
 from nose2.tools import params
 
