@@ -70,7 +70,6 @@ class InChromium(unittest.TestCase):
 
     def tearDown(self):
         problems = [entry["message"] for entry in self.browser.get_log("browser") if entry["source"] != "network"]
-        self.browser.get("about:blank")
         self.assertEqual(problems, [])  # of scripts, and of the Content-Security-Policy
 
     def write(self, name, content=""):
