@@ -44,9 +44,16 @@ class Recording(UploadHandler):
 
 @unittest.skipUnless(webdriver and CHROMIUM and DRIVER, "there is no Chromium, or no driver, or no selenium")
 class InChromium(unittest.TestCase):
+    browser = None  # the same for all tests, as it takes long to start
+
     @classmethod
     def setUpClass(cls):
-        cls.scratch = Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        if InChromium.browser is None:
+            InChromium.start()
+
+    @classmethod
+    def start(cls):
+        cls.scratch = Path(unittest.enterModuleContext(tempfile.TemporaryDirectory()))
         options = webdriver.ChromeOptions()
         options.binary_location = CHROMIUM
         for flag in (*FLAGS, f"--user-data-dir={cls.scratch / 'profile'}"):
@@ -54,7 +61,7 @@ class InChromium(unittest.TestCase):
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         options.add_experimental_option("prefs", {"download.default_directory": str(cls.scratch / "downloads")})
         cls.browser = webdriver.Chrome(options=options, service=Service(DRIVER))
-        cls.addClassCleanup(cls.browser.quit)
+        unittest.addModuleCleanup(cls.browser.quit)
         cls.browser.set_page_load_timeout(30)
 
     def setUp(self):
