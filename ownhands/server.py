@@ -66,7 +66,7 @@ class HTTPServer(LifeCycle):
     def get_request(self) -> tuple[Any, Any]:
         """Accepts a connection. Raises OSError where there is none, or where the listener was closed meanwhile."""
         connection, address = self._accept()
-        return connection, client_address_of(address)
+        return connection, address if len(address) == 2 else client_address_of(address)  # two, of a listener for IPv4
 
     def _accept(self) -> tuple[Any, Any]:
         listener = self.socket
