@@ -603,10 +603,14 @@ class StopTest(ServerTest):
         server, _, block = self.hold()
         thread = threading.Thread(target=server.stop)
         thread.start()
-        while server.socket is not None:
-            pass
-        with self.assertRaises(ConnectionError):
-            socket.create_connection(server.server_address, PATIENCE)
+
+        def is_refused():
+            try:
+                socket.create_connection(server.server_address, PATIENCE).close()
+            except ConnectionError:
+                return True
+
+        wait_for(is_refused)
         block.end()
         thread.join(PATIENCE)
 
