@@ -2,13 +2,14 @@
 
 Refuses to know what a field means, but for those that are the server's own to send.
 """
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 from .parser import Pair, check_field, encode_field_lines
 
-KEPT_NAME_SIZE = 128  # octets of a name or a media type that is remembered; many longer ones would fill memory
+Result = TypeVar("Result")
+KEPT_NAME_SIZE = 128  # characters of a name or a media type that is remembered
 FieldArgument = str | int | list[str] | tuple[str, ...] | None
 
 
@@ -131,16 +132,22 @@ def _field_pairs(keyword: str, value: FieldArgument) -> list[Pair]:
     return [check_field(name, str(each)) for each in values]
 
 
+def kept_if_short(function: Callable[[str], Result]) -> Callable[[str], Result]:
+    """Remembers what a function of a name gives, but for long names: many of them would fill memory."""
+    kept = lru_cache(maxsize=1024)(function)
+
+    @wraps(function)
+    def ask(name: str) -> Result:
+        return kept(name) if len(name) <= KEPT_NAME_SIZE else function(name)
+    return ask
+
+
+@kept_if_short
 def field_name(keyword: str) -> str:
     """`user_agent` -> `User-Agent`; a trailing underscore, there to avoid a Python keyword, is dropped.
 
     Raises TypeError for a keyword that means something else: see MEANT_OTHERWISE.
     """
-    return (_kept_field_name if len(keyword) <= KEPT_NAME_SIZE else _kept_field_name.__wrapped__)(keyword)
-
-
-@lru_cache(maxsize=256)
-def _kept_field_name(keyword: str) -> str:
     if keyword in MEANT_OTHERWISE:
         raise TypeError(f"{keyword} is no field here: {MEANT_OTHERWISE[keyword]}")
     return keyword.removesuffix("_").replace("_", "-").title()

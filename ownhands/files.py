@@ -165,7 +165,7 @@ class FileHandler(AuthHandler):
     # ---- a file -----------------------------------------------------------------------------------------------------
 
     def _answer_file(self, request: Request, names: Names, content: FileSlice | bytes,
-                    status: os.stat_result) -> Response:
+                     status: os.stat_result) -> Response:
         """A file that is open: in a coding that the client takes, after conditions and ranges."""
         if isinstance(content, FileSlice) and content.length <= SMALL_SIZE and request.method != "HEAD":
             content = read_now(content)
@@ -185,13 +185,13 @@ class FileHandler(AuthHandler):
         return in_memory(request, response)
 
     def _whole_file(self, content: FileSlice | bytes, status: os.stat_result, media_type: str,
-                   others: tuple[Pair, ...], coding: str = "", variant: str = "") -> Response:
+                    others: tuple[Pair, ...], coding: str = "", variant: str = "") -> Response:
         now = time.time()
         return response_of(content, 200, describe_file(
             etag_of(status, now, variant), modified_of(status, now), media_type, coding, others))
 
     def _encoded_file(self, request: Request, names: Names, content: FileSlice | bytes, status: os.stat_result,
-                     media_type: str) -> Response:
+                      media_type: str) -> Response:
         """The file in the best coding that there is of those that the client takes; raises HTTPError(406)."""
         codings = acceptable_codings(request.fields.get("Accept-Encoding"))
         for coding in codings:

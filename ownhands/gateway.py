@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from .content import PIECE_SIZE, ContentError
-from .fields import KEPT_NAME_SIZE, FieldArgument, Fields
+from .fields import FieldArgument, Fields, kept_if_short
 from .framing import SMALL_SIZE, declared_length, regular_rest
 from .grammar import IS_NAME, IS_VALUE
 from .listener import WILDCARDS
@@ -34,7 +34,7 @@ _FIELD_LINES = re.compile(rf"(?:{IS_VALUE.pattern}\r\n)*+")
 
 # ---- environ --------------------------------------------------------------------------------------------------------
 
-@lru_cache(maxsize=1024)
+@kept_if_short
 def environ_name(field_name: str) -> str | None:
     """The key of a field in the environ; None for one with an underscore, which could pass for another's.
 
@@ -54,7 +54,7 @@ def field_variables(section: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in section.decode("latin-1").split("\r\n")[1:]:  # parse_field_lines, without the pairs in between
         field_name, _, value = line.partition(":")
-        name = (environ_name if len(field_name) <= KEPT_NAME_SIZE else environ_name.__wrapped__)(field_name)
+        name = environ_name(field_name)
         if name in found:
             found[name] += ("; " if name == "HTTP_COOKIE" else ",") + value.strip(" \t")
         elif name is not None:
@@ -167,13 +167,9 @@ def _encode_new_head(status: str, headers: tuple[Pair, ...]) -> Head:
                 has_own_lines)
 
 
+@kept_if_short
 def note_of(name: str) -> str:
     """The name in lower case if the server takes note of the field, else ""; raises ValueError for one it refuses."""
-    return (_kept_note if len(name) <= KEPT_NAME_SIZE else _kept_note.__wrapped__)(name)
-
-
-@lru_cache(maxsize=1024)
-def _kept_note(name: str) -> str:
     if IS_NAME.fullmatch(name) is None:
         raise ValueError(f"{name!r} is not a field name")
     lower = name.lower()
@@ -278,9 +274,18 @@ def check_piece(piece: Any) -> bytes:
     return piece
 
 
+def size_of(result: Any) -> int | None:
+    """Octets of what an application returned; None where it may have to be waited for."""
+    return sum(map(len, result)) if _is_all_there(result) else None
+
+
+def _is_all_there(result: Any) -> bool:
+    return type(result) is list or type(result) is tuple
+
+
 def pieces_of(result: Any) -> Iterator[Any]:
     """An iterator over what an application returned; raises TypeError, by name, for what is no iterable."""
-    if type(result) is list or type(result) is tuple:
+    if _is_all_there(result):
         return _in_batches(result)
     try:
         return iter(result)

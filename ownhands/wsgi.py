@@ -22,6 +22,7 @@ from .gateway import (
     field_variables,
     pieces_of,
     server_environ,
+    size_of,
 )
 from .handler import RequestHandler
 from .loading import LoadError, load_object
@@ -158,8 +159,7 @@ class WSGIHandler(RequestHandler):
                 self._take_whole(request, response, first)
                 response.is_whole = response.is_whole and response.close is None
             else:
-                is_all_there = type(result) is list or type(result) is tuple
-                self._take_pieces(request, response, first, pieces, sum(map(len, result)) if is_all_there else None)
+                self._take_pieces(request, response, first, pieces, size_of(result))
         except BaseException:
             if response.close is not None:
                 Outgoing(b"", None, response.close).close()
@@ -171,8 +171,8 @@ class WSGIHandler(RequestHandler):
         head = response.head
         assert head is not None
         response.is_headless = request.method == "HEAD" or head.status in NO_CONTENT
-        if head.length is not None and not response.is_headless:
-            check_length(head.length, max(len(first), head.length) if size is None else size)
+        if head.length is not None and not response.is_headless and (size is not None or len(first) > head.length):
+            check_length(head.length, len(first) if size is None else size)
         response.content, response.length = chain((first,), pieces), head.length
 
     def _begin_file(self, request: Request, response: WSGIResponse, wrapper: FileWrapper) -> bool:

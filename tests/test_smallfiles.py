@@ -61,19 +61,13 @@ class SmallFilesTest(FolderTest):
         change(self)
         self.assertIsNone(self.get())
 
-    def test_a_file_in_a_folder_that_is_a_link_now(self):
-        path = self.write("sub/a.txt", b"inside")
-        self.write("../other/a.txt", b"outside")
-        self.put(path)
-        (self.root / "sub").rename(self.root / "gone")
-        self.link("sub", "../other")
-        self.assertIsNone(self.get(path))
-
-    def test_a_file_in_a_folder_that_was_moved_and_is_led_to(self):
+    @params("../other", "../moved")  # another folder, or the same elsewhere
+    def test_a_file_in_a_folder_that_is_a_link_now(self, target):
         path = self.write("sub/deep/a.txt", b"inside")
+        self.write("../other/deep/a.txt", b"outside")
         self.put(path)
         (self.root / "sub").rename(self.outside / "moved")
-        self.link("sub", "../moved")
+        self.link("sub", target)
         self.assertIsNone(self.get(path))
 
     def test_a_file_that_was_opened_below_another_root(self):
