@@ -55,7 +55,7 @@ class LengthDecoder:
 class ChunkedDecoder:
     """Content in chunks, with its trailer section (RFC 9112 7.1)."""
 
-    def __init__(self, max_chunk_line_size: int, max_trailer_size: int, max_fields: int = 128) -> None:
+    def __init__(self, max_chunk_line_size: int, max_trailer_size: int, max_fields: int) -> None:
         self.max_chunk_line_size = max_chunk_line_size
         self.max_trailer_size, self.max_fields = max_trailer_size, max_fields
         self.complete = False

@@ -355,7 +355,7 @@ def parse_chunk_line(octets: bytes, start: int, max_chunk_line_size: int) -> tup
     return int(digits or b"0", 16), len(extensions), match.end()
 
 
-def parse_trailer_section(octets: bytes, start: int, max_trailer_size: int, max_fields: int = 128,
+def parse_trailer_section(octets: bytes, start: int, max_trailer_size: int, max_fields: int,
                           searched: int = 0) -> tuple[tuple[Pair, ...], int] | None:
     """The trailer fields and where the next message begins (RFC 9112 7.1.2); None: not complete.
 

@@ -78,7 +78,7 @@ def fuzz_parser(data: bytes) -> None:
     if isinstance(response, tuple):
         Fields(response.pairs).get("Content-Length")
     outcome(parse_chunk_line, octets, 0, 64)
-    trailers = outcome(parse_trailer_section, octets, 0, 64)
+    trailers = outcome(parse_trailer_section, octets, 0, 64, 128)
     if isinstance(trailers, tuple):
         again = encode_field_lines(trailers[0])
         assert parse_field_lines(b"\r\n" + again[:-2] if again else b"") == trailers[0]
@@ -119,7 +119,7 @@ def check_request(request: Request) -> None:
 
 def decode_all(pieces: list[Any]) -> Any:
     """What the decoder makes of a chunked content in pieces, an error as None, since its status may depend on them."""
-    decoder, content, rest = ChunkedDecoder(64, 64), b"", b""
+    decoder, content, rest = ChunkedDecoder(64, 64, 128), b"", b""
     try:
         for piece in pieces:
             if decoder.complete:

@@ -66,14 +66,14 @@ class ByChunks(unittest.TestCase):
     )
     def test_complete(self, octets, content, trailers):
         for size in (1, 2, 3, 100):
-            decoder = ChunkedDecoder(64, 64)
+            decoder = ChunkedDecoder(64, 64, 128)
             self.assertEqual(decode(decoder, octets + b"GET /", size), (content, b"GET /"))
             self.assertEqual((decoder.complete, decoder.trailers), (True, trailers))
 
     @params(b"", b"5", b"5\r", b"5\r\n", b"5\r\nhello", b"5\r\nhello\r", b"5\r\nhello\r\n", b"0\r\n", b"0\r\n\r",
             b"0\r\nX: y\r\n")
     def test_cut_short(self, octets):
-        decoder = ChunkedDecoder(64, 64)
+        decoder = ChunkedDecoder(64, 64, 128)
         decode(decoder, octets, 1)
         self.assertFalse(decoder.complete)
 
@@ -85,13 +85,13 @@ class ByChunks(unittest.TestCase):
     def test_malformed(self, octets):
         for size in (1, 2, 100):
             with self.assertRaises(ProtocolError) as caught:
-                decode(ChunkedDecoder(64, 64), octets, size)
+                decode(ChunkedDecoder(64, 64, 128), octets, size)
             self.assertEqual(caught.exception.status, 400)
 
     @params((MAX_EXTENSIONS_SIZE // 1024, None), (MAX_EXTENSIONS_SIZE // 1024 + 1, 400))
     def test_extensions_are_bounded_in_all(self, chunks, status):
         octets = (b"1;" + b"a" * 1023 + b"\r\nb\r\n") * chunks + b"0\r\n\r\n"
-        decoder = ChunkedDecoder(2048, 64)
+        decoder = ChunkedDecoder(2048, 64, 128)
         if status is None:
             self.assertEqual(decoder.decode(octets), (b"b" * chunks, b""))
         else:
@@ -99,7 +99,7 @@ class ByChunks(unittest.TestCase):
                 decoder.decode(octets)
 
     def test_content_before_an_error_is_not_taken_for_a_whole(self):
-        decoder = ChunkedDecoder(64, 64)
+        decoder = ChunkedDecoder(64, 64, 128)
         self.assertEqual(decoder.decode(b"5\r\nhello\r\n"), (b"hello", b""))
         with self.assertRaises(ProtocolError):
             decoder.decode(b"x\r\n")
@@ -120,7 +120,7 @@ class Gathered(unittest.TestCase):
 
     @params(0, 100)
     def test_too_large(self, memory_size):
-        gathering = Gathering(ChunkedDecoder(64, 64), 4, memory_size)
+        gathering = Gathering(ChunkedDecoder(64, 64, 128), 4, memory_size)
         gathering.take(b"4\r\nhell\r\n")
         with self.assertRaises(ProtocolError) as caught:
             gathering.take(b"1\r\no\r\n")
@@ -147,7 +147,7 @@ class Streamed(unittest.TestCase):
         return ContentStream(decoder, received, receive, max_size)
 
     def test_reads_as_it_comes(self):
-        stream = self.stream(ChunkedDecoder(64, 64), b"5\r\nhe", b"l", b"lo\r\n0\r\n", b"\r\nGET")
+        stream = self.stream(ChunkedDecoder(64, 64, 128), b"5\r\nhe", b"l", b"lo\r\n0\r\n", b"\r\nGET")
         self.assertEqual([stream.read(1), stream.read(9), stream.read(9), stream.read(9), stream.read(9)],
                          [b"h", b"e", b"l", b"lo", b""])
         self.assertEqual((stream.rest, self.sizes), (b"GET", [2, 3, 5]))
@@ -157,14 +157,14 @@ class Streamed(unittest.TestCase):
         self.assertEqual((stream.read(), stream.rest, self.sizes), (b"hello", b"GET", []))
 
     def test_too_large(self):
-        stream = self.stream(ChunkedDecoder(64, 64), b"", b"5\r\nhello\r\n", max_size=4)
+        stream = self.stream(ChunkedDecoder(64, 64, 128), b"", b"5\r\nhello\r\n", max_size=4)
         with self.assertRaises(ProtocolError) as caught:
             stream.read(1)
         self.assertEqual(caught.exception.status, 413)
 
     def test_malformed(self):
         with self.assertRaises(ProtocolError):
-            self.stream(ChunkedDecoder(64, 64), b"5\r\nhello", b"x").read()
+            self.stream(ChunkedDecoder(64, 64, 128), b"5\r\nhello", b"x").read()
 
 
 class Blocking(MockConnection):

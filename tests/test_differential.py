@@ -60,7 +60,7 @@ def meaning_of_ours(octets: bytes) -> Any:
         if head is None:
             return "unfinished"
         control = head.control
-        decoder = ChunkedDecoder(1024, 8192) if control.chunked else LengthDecoder(control.content_length or 0)
+        decoder = ChunkedDecoder(1024, 8192, 128) if control.chunked else LengthDecoder(control.content_length or 0)
         content, rest = decoder.decode(octets[head.end:])
     except ProtocolError:
         return None

@@ -73,7 +73,7 @@ class Dribble(unittest.TestCase):
         self.assertLessEqual(max(new), 3)
 
     def test_what_was_searched_of_trailers_is_not_looked_at(self):
-        self.assertIsNone(parse_trailer_section(b"A: b\nC: d\r", 0, 64, searched=5))
+        self.assertIsNone(parse_trailer_section(b"A: b\nC: d\r", 0, 64, 128, searched=5))
 
 
 if __name__ == "__main__":

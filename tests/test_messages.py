@@ -19,13 +19,13 @@ def request(target: str = "/", *lines: str, method: str = "GET", host: str | Non
             content: bytes = b"", connection: object = None) -> Request:
     given = [f"{method} {target} HTTP/{version}", *([] if host is None else [f"Host: {host}"]), *lines, "", ""]
     made = Request(parse_request_head("\r\n".join(given).encode("latin-1")), ("192.0.2.1", 5), connection)
-    made.set_content(content, ChunkedDecoder(64, 64))
+    made.set_content(content, ChunkedDecoder(64, 64, 128))
     return made
 
 
 def trailers(section: bytes) -> Request:
     """A request whose chunked content ends with this trailer section."""
-    decoder = ChunkedDecoder(64, 4096)
+    decoder = ChunkedDecoder(64, 4096, 128)
     decoder.decode(b"0\r\n" + section + b"\r\n")
     made = request()
     made.set_content(b"", decoder)
@@ -186,7 +186,7 @@ class Contents(unittest.TestCase):
 
     def test_a_file_is_read_when_asked_for_and_closed_afterwards(self):
         made, file = request(), io.BytesIO(b"hello")
-        made.set_content(file, ChunkedDecoder(64, 64))
+        made.set_content(file, ChunkedDecoder(64, 64, 128))
         self.assertIs(made.stream, file)
         self.assertEqual((made.content, made.content), (b"hello", b"hello"))
         made.close()

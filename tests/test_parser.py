@@ -352,11 +352,11 @@ class Errors(unittest.TestCase):
         self.assertNotIn(SECRET.decode(), str(caught.exception))
         self.assertRegex(caught.exception.detail, r"\A[\x20-\x7e]{10,80}\Z")
 
-    @params((parse_chunk_line, b"5 " + SECRET + b"\r\n"), (parse_chunk_line, SECRET * 99),
-            (parse_trailer_section, SECRET + b"\r\n\r\n"), (parse_trailer_section, SECRET * 99))
-    def test_never_quote_content(self, function, octets):
+    @params((parse_chunk_line, b"5 " + SECRET + b"\r\n", 64), (parse_chunk_line, SECRET * 99, 64),
+            (parse_trailer_section, SECRET + b"\r\n\r\n", 64, 128), (parse_trailer_section, SECRET * 99, 64, 128))
+    def test_never_quote_content(self, function, octets, *limits):
         with self.assertRaises(ProtocolError) as caught:
-            function(octets, 0, 64)
+            function(octets, 0, *limits)
         self.assertNotIn(SECRET.decode(), str(caught.exception))
 
 

@@ -145,26 +145,26 @@ class ChunkLine(unittest.TestCase):
 class TrailerSection(unittest.TestCase):
     @params((b"\r\n", ()), (b"A: b\r\n\r\n", (("A", "b"),)), (b"A:b\r\nA:\r\n\r\n", (("A", "b"), ("A", ""))))
     def test_valid(self, octets, pairs):
-        self.assertEqual(parse_trailer_section(b"0\r\n" + octets + b"rest", 3, 64), (pairs, 3 + len(octets)))
+        self.assertEqual(parse_trailer_section(b"0\r\n" + octets + b"rest", 3, 64, 128), (pairs, 3 + len(octets)))
 
     @params(b"", b"\r", b"A", b"A: b\r\n", b"A: b\r\n\r")
     def test_needs_more(self, octets):
-        self.assertIsNone(parse_trailer_section(octets, 0, 64))
+        self.assertIsNone(parse_trailer_section(octets, 0, 64, 128))
 
     @params(b"nonsense\r\n\r\n", b"A : b\r\n\r\n", b" A: b\r\n\r\n", b"A: b\r\n c\r\n\r\n", b": b\r\n\r\n",
             b"A: \0\r\n\r\n", b"A: b\rc\r\n\r\n",
             b"A: b\n", b"\n", b"A: b\n\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     def test_invalid(self, octets):
-        self.assertEqual(status_of(parse_trailer_section, octets, 0, 64), 400)
+        self.assertEqual(status_of(parse_trailer_section, octets, 0, 64, 128), 400)
 
     def test_just_within_the_limit_for_every_split(self):
         octets = b"A: " + b"b" * 57 + b"\r\n\r\n"
-        self.assertEqual([parse_trailer_section(octets[:end], 0, 64) for end in range(64)], [None] * 64)
-        self.assertEqual(parse_trailer_section(octets, 0, 64)[1], 64)
+        self.assertEqual([parse_trailer_section(octets[:end], 0, 64, 128) for end in range(64)], [None] * 64)
+        self.assertEqual(parse_trailer_section(octets, 0, 64, 128)[1], 64)
 
     @params(b"A: " + b"b" * 58 + b"\r\n\r\n", b"A: " + b"b" * 62)
     def test_past_the_limit(self, octets):
-        self.assertEqual(status_of(parse_trailer_section, octets, 0, 64), 431)
+        self.assertEqual(status_of(parse_trailer_section, octets, 0, 64, 128), 431)
 
 
 class Responses(unittest.TestCase):

@@ -106,7 +106,7 @@ class Parsers(unittest.TestCase):
             self.assertEqual(request.fields.pairs, head.pairs)
         outcome(parse_response_head, data)
         outcome(parse_chunk_line, data, 0, 64)
-        outcome(parse_trailer_section, data, 0, 64)
+        outcome(parse_trailer_section, data, 0, 64, 128)
 
     @given(octets, st.integers(0, 80), st.sampled_from([HeadLimits(), LIMITS]))
     def test_more_octets_mend_no_error_and_change_no_head(self, data, end, limits):
@@ -168,12 +168,12 @@ class Decoders(unittest.TestCase):
     def test_a_body_is_read_as_it_was_written(self, body, rest, data):
         whole, content, trailers = body
         pieces = data.draw(splits(whole + rest))
-        self.assertEqual(decode(ChunkedDecoder(64, 999), pieces), (True, content, rest, trailers))
+        self.assertEqual(decode(ChunkedDecoder(64, 999, 128), pieces), (True, content, rest, trailers))
 
     @given(octets, st.data())
     def test_every_split_of_anything_is_read_alike(self, whole, data):
-        once = outcome(decode, ChunkedDecoder(64, 64), [whole])
-        pieces = outcome(decode, ChunkedDecoder(64, 64), data.draw(splits(whole)))
+        once = outcome(decode, ChunkedDecoder(64, 64, 128), [whole])
+        pieces = outcome(decode, ChunkedDecoder(64, 64, 128), data.draw(splits(whole)))
         self.assertEqual(isinstance(once, ProtocolError), isinstance(pieces, ProtocolError))
         if isinstance(once, tuple):
             self.assertEqual(once, pieces)
@@ -187,7 +187,7 @@ class Decoders(unittest.TestCase):
     @given(st.lists(st.binary(min_size=1, max_size=30), max_size=5), st.data())
     def test_encoded_chunks(self, pieces, data):
         whole = b"".join(map(encode_chunk, pieces)) + LAST_CHUNK
-        self.assertEqual(decode(ChunkedDecoder(64, 64), data.draw(splits(whole))), (True, b"".join(pieces), b"", ()))
+        self.assertEqual(decode(ChunkedDecoder(64, 64, 128), data.draw(splits(whole))), (True, b"".join(pieces), b"", ()))
 
 
 class Echo(RequestHandler):
