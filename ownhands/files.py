@@ -19,6 +19,7 @@ from .fields import FieldArgument, Fields
 from .fileslice import FileSlice
 from .folder import Names, Opened, has_hidden, list_entries, open_beneath, split_path
 from .framing import SMALL_SIZE
+from .logs import warn_once
 from .messages import HTTPError, Request, Response
 from .parser import Pair
 from .representation import (
@@ -160,6 +161,8 @@ class FileHandler(AuthHandler):
                 answer = self._answer_file(request, index, *found)
                 answer.fields = vary_by_accept(answer.fields.pairs)
                 return answer
+        if error.errno in _IS_MISSING and not (root := Path(self.root)).is_dir():
+            warn_once(f"the root of {type(self).__name__} is no folder: {root.absolute()}")
         raise read_error(error) from error
 
     # ---- a file -----------------------------------------------------------------------------------------------------

@@ -4,12 +4,11 @@
 Refuses to know octets and turns: those are exchange.py's.
 """
 import time
-from functools import lru_cache
 from typing import Any
 
 from .accesslog import FORMATS, Answered
 from .exchange import ExchangeHandler
-from .logs import access_log, log
+from .logs import access_log, warn_once
 from .messages import HTTPError, Request, Response, response_to
 from .parser import REASONS, ProtocolError
 
@@ -106,7 +105,7 @@ class RequestHandler(ExchangeHandler):
             return lambda _: Response(b"", 204, allow=", ".join(self._allowed_for(request)))
         if request.method in KNOWN_METHODS:
             if mistake:
-                _warn_once(mistake)
+                warn_once(mistake)  # it may be a helper of another purpose: a client is told of no method
             allow = ", ".join(self._allowed_for(request))
             raise HTTPError(405, f"{request.method} is not for this resource", allow=allow)
         raise HTTPError(501, "the method is not known here")
@@ -122,12 +121,6 @@ def _mistake_of(handler: type, method: str) -> str:
 def _do_names(handler: type) -> set[str]:
     """Of what is called do something. `dir` would take five times as long, and longer than to answer a request."""
     return {name for each in handler.__mro__ for name in vars(each) if name.startswith(("do", "Do", "DO"))}
-
-
-@lru_cache(maxsize=256)
-def _warn_once(mistake: str) -> None:
-    """It may be a helper of another purpose: a client is told no more than that there is no such method."""
-    log.warning(mistake)
 
 
 def _name_of(method: str) -> str:

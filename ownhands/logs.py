@@ -5,6 +5,7 @@ Refuses to know who logs what, and to configure anything.
 import logging
 import sys
 import traceback
+from functools import lru_cache
 from typing import Any
 
 
@@ -21,3 +22,9 @@ class Log(logging.LoggerAdapter[logging.Logger]):
 
 log = Log(logging.getLogger("ownhands"), {})
 access_log = logging.getLogger("ownhands.access")
+
+
+@lru_cache(maxsize=256)
+def warn_once(mistake: str) -> None:
+    """For what each of many requests would say again: a mistake that may be none, so no client is told of it."""
+    log.warning("%s", mistake)

@@ -391,6 +391,16 @@ class FolderAnswerTest(FilesTest):
         self.assertEqual(open_descriptors(), before)
 
 
+class MissingRootTest(FilesTest):
+    def test_is_told_once_and_to_no_client(self):
+        client = MockClient(HTTPServer(handler=FileHandler, root=str(self.root / "nowhere")))
+        with self.assertLogs("ownhands", "WARNING") as logs:
+            statuses = [client(target).status for target in ("/", "/a.txt", "/a.txt")]
+        self.assertEqual(statuses, [404] * 3)
+        (line,) = logs.output
+        self.assertIn(str(self.root / "nowhere"), line)
+
+
 class ApplicationTest(FilesTest):
     @params(("/", {}, 200), ("/users/7", {}, 200), ("/users/j.doe", {}, 200), ("/missing.js", {}, 404),
             ("/missing.js", {"accept": "text/html,*/*"}, 200), ("/.env", {}, 404), ("/a.txt/b", {}, 200),
