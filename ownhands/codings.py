@@ -68,15 +68,18 @@ class GzipCache:
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, bytes | None] = OrderedDict()
 
-    def get(self, key: Hashable, read: Callable[[], bytes]) -> bytes | None:
-        """The content of `key` compressed, `read` giving it plain; None where that saves less than a tenth."""
+    def get(self, key: Hashable, read: Callable[[], bytes], may_keep: bool = True) -> bytes | None:
+        """The content of `key` compressed, `read` giving it plain; None where that saves less than a tenth.
+
+        With `may_keep` false another content may be of the same key by now: it is neither looked up nor kept.
+        """
+        if not may_keep:
+            return _pack(read())
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
                 return self._entries[key]
-        plain = read()
-        compressed = gzip(plain)
-        packed = compressed if len(compressed) <= len(plain) * 0.9 else None
+        packed = _pack(read())
         with self._lock:
             if key not in self._entries:
                 self._entries[key] = packed
@@ -84,6 +87,11 @@ class GzipCache:
             while self.size > self.max_size:
                 self.size -= _cost(self._entries.popitem(last=False)[1])
         return packed
+
+
+def _pack(plain: bytes) -> bytes | None:
+    compressed = gzip(plain)
+    return compressed if len(compressed) <= len(plain) * 0.9 else None
 
 
 def _cost(packed: bytes | None) -> int:

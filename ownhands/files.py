@@ -36,7 +36,7 @@ from .representation import (
     response_of,
     select,
 )
-from .smallfiles import Key, SmallFiles, identity_of
+from .smallfiles import Key, SmallFiles, identity_of, is_settled
 from .targets import quote_origin_form
 from .upload import Terms, check_upload, is_partial, receive_form, receive_put
 
@@ -208,7 +208,8 @@ class FileHandler(AuthHandler):
             if (coding == "gzip" and self.min_gzip_size <= status.st_size <= self.max_gzip_size
                     and mediatypes.is_compressible(media_type)
                     and not (IDENTITY in codings and self._has_ranges(request, status))):
-                packed = gzip_cache.get(identity_of(status), lambda: read_all(content))
+                packed = gzip_cache.get(
+                    identity_of(status), lambda: read_all(content), is_settled(status, time.time()))
                 if packed is not None:
                     close(content)
                     return self._whole_file(packed, status, media_type, self._varying, coding, PACKED)

@@ -20,11 +20,10 @@ from .fileslice import FileSlice
 from .framing import SMALL_SIZE
 from .messages import HTTPError, Request, Response
 from .parser import KEPT_HEAD_SIZE, Pair
+from .smallfiles import is_settled
 
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
-# Seconds: how often the clock ticks that files get their times from.
-FRESH = time.clock_getres(time.CLOCK_REALTIME_COARSE) if hasattr(time, "CLOCK_REALTIME_COARSE") else 0.02
 # RFC 9110 15.4.5: what 304 does not repeat, since it describes a content that the client has.
 _DESCRIBING = ("content-type", "content-encoding", "content-language", "content-length", "content-disposition",
                "last-modified", "accept-ranges", "x-content-type-options")
@@ -78,11 +77,11 @@ PACKED = "-gz"  # the variant of a file that is compressed when it is sent
 def etag_of(status: os.stat_result, now: float, variant: str = "") -> str:
     """The entity tag of a file that is read as it is, or of a `variant` made of it.
 
-    Strong, for a write changes the time and a replacement the inode; but weak until the clock has ticked, since a
-    second write would get the same time.
+    Strong, for a write changes the time and a replacement the inode. But until the clock has ticked a second write
+    would get the same time: the tag is weak, and no later one is the same.
     """
-    weak = "W/" if 0 <= now - status.st_mtime < FRESH else ""
-    return f'{weak}"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}{variant}"'
+    tag = f"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}{variant}"
+    return f'"{tag}"' if is_settled(status, now) else f'W/"{tag}-{int(now * 1e9):x}"'
 
 
 def modified_of(status: os.stat_result, now: float) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 MAX_SIZE = 2 << 20  # octets kept, in all
 SETTLED = 2.0  # seconds; the clocks of all file systems tick in that time, so that a later write shows
+TICK = 0.02  # seconds in which the clock of those ticks that keep more than whole seconds
 # A path, the root that it begins with, whether links in it are followed anywhere, whether hidden files are served.
 Key = tuple[bytes, bytes, bool, bool]
 
@@ -54,6 +55,12 @@ class SmallFiles:
         found = self._entries.pop(key, None)
         if found is not None:
             self.size -= _cost(key, found[1])
+
+
+def is_settled(status: os.stat_result, now: float) -> bool:
+    """Whether a write from now on would show in the time of the last modification."""
+    tick = TICK if status.st_mtime_ns % 10**9 else SETTLED
+    return not 0 <= now - status.st_mtime < tick
 
 
 def _is_same(key: Key, known: os.stat_result) -> bool:

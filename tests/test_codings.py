@@ -71,6 +71,14 @@ class GzipTest(unittest.TestCase):
         self.assertIsNone(cache.get("a", self.reader(noise)))
         self.assertEqual(self.read, [noise])
 
+    def test_is_neither_kept_nor_looked_up_where_that_may_be_of_another_content(self):
+        cache = GzipCache()
+        cache.get("a", self.reader(TEXT))
+        for _ in range(2):
+            self.assertEqual(standard.decompress(cache.get("a", self.reader(TEXT * 2), may_keep=False)), TEXT * 2)
+        cache.get("a", self.reader(TEXT))
+        self.assertEqual(self.read, [TEXT, TEXT * 2, TEXT * 2])
+
     def test_is_kept_within_bounds_the_oldest_going_first(self):
         cache = GzipCache(max_size=2000)
         for key in "abcabd":

@@ -10,7 +10,7 @@ from ownhands import HTTPError, HTTPServer, RequestHandler, Response
 from ownhands.dates import parse_date
 from ownhands.content import FileOutgoing
 from ownhands.framing import frame
-from ownhands.representation import FRESH, Parts, etag_of, modified_of
+from ownhands.representation import Parts, etag_of, modified_of
 from ownhands.testing import MockClient, MockConnection, parse_replies
 
 from .folders import DATE, STAMP, FolderTest, open_descriptors
@@ -205,12 +205,21 @@ class ResponseFileTest(FolderTest):
 
 
 class TagTest(unittest.TestCase):
-    class Status:
+    class Status:  # of a file system that keeps whole seconds, as it seems
         st_size, st_mtime, st_mtime_ns, st_ino = 1, float(DATE), DATE * 10**9, 5
 
-    @params((-1, False), (0, True), (FRESH / 2, True), (FRESH * 2, False), (1, False))
-    def test_is_weak_until_the_clock_has_ticked(self, age, is_weak):
-        self.assertEqual(etag_of(self.Status, DATE + age).startswith('W/"'), is_weak)
+    class Finer(Status):
+        st_mtime_ns = DATE * 10**9 + 1
+
+    @params((Finer, -1, False), (Finer, 0, True), (Finer, 0.01, True), (Finer, 0.03, False), (Finer, 1, False),
+            (Status, -1, False), (Status, 0, True), (Status, 1.9, True), (Status, 2.1, False))
+    def test_is_weak_until_the_clock_has_ticked(self, status, age, is_weak):
+        self.assertEqual(etag_of(status, DATE + age).startswith('W/"'), is_weak)
+
+    @params(0.001, 0.5, 3)
+    def test_is_none_that_another_content_may_get(self, later):
+        first, second = (etag_of(self.Status, DATE + age).removeprefix("W/") for age in (0.25, 0.25 + later))
+        self.assertNotEqual(first, second)
 
     @params((10, DATE), (-10, DATE - 10))
     def test_a_date_in_the_future_is_now(self, age, modified):
