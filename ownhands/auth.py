@@ -54,14 +54,17 @@ class AuthHandler(RequestHandler):
         return False
 
     def _authenticate(self, request: Request, auth: str) -> None:
-        challenge = f'Basic realm="{self.realm}", charset="UTF-8"'
+        realm = self.realm.replace("\\", r"\\").replace('"', r'\"')
+        challenge = f'Basic realm="{realm}", charset="UTF-8"'
         value = request.fields.get("Authorization")
         if value is None:
             raise HTTPError(401, "a name and a password are needed", www_authenticate=challenge)
         credentials = parse_basic(value)
-        if credentials is None or not is_same(credentials, auth.encode()):
+        # Octets that are no UTF-8, which an environment may hold, come from there as surrogates.
+        if credentials is None or not is_same(credentials, auth.encode("utf-8", "surrogateescape")):
             self._is_held = hasattr(self.connection, "fileno")  # what cannot be watched is answered at once
-            raise HTTPError(401, "the name or the password is wrong", www_authenticate=challenge, connection="close")
+            self.close_connection = True  # behind the answer, whatever `on_error` makes of it
+            raise HTTPError(401, "the name or the password is wrong", www_authenticate=challenge)
         self.user = auth.partition(":")[0]
 
     # ---- the answer that waits --------------------------------------------------------------------------------------

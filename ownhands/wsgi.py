@@ -227,7 +227,7 @@ class WSGIHandler(RequestHandler):
     def _send_answer(self, request: Request, response: Response) -> None:
         if type(response) is not WSGIResponse:
             return super()._send_answer(request, response)
-        if not response.is_whole or self._informational or self._unread is not None:
+        if not response.is_whole or self._informational or self._unread is not None or self.close_connection:
             return self._send_other(request, response)
         control, content = request.head.control, response.content
         head = response.head

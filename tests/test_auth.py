@@ -6,7 +6,7 @@ from base64 import b64encode
 
 from nose2.tools import params
 
-from ownhands import HTTPServer, RequestHandler, Response
+from ownhands import HTTPError, HTTPServer, RequestHandler, Response
 from ownhands.auth import AuthHandler, is_same, parse_basic
 from ownhands.testing import MockClient, parse_replies
 
@@ -60,6 +60,17 @@ class AuthTest(unittest.TestCase):
         self.assertEqual((reply.status, reply.fields["WWW-Authenticate"]),
                          (401, 'Basic realm="ownhands", charset="UTF-8"'))
         self.assertNotIn("hello", reply.text)
+
+    @params(('a"b', r'a\"b'), ("a\\", r"a\\"))
+    def test_the_realm_is_quoted(self, realm, quoted):
+        reply = self.client(realm=realm)("/")
+        self.assertEqual(reply.fields["WWW-Authenticate"], f'Basic realm="{quoted}", charset="UTF-8"')
+
+    def test_a_password_may_be_any_octets(self):
+        octets = b"me:p\xe4ss"
+        right = "Basic " + b64encode(octets).decode()
+        reply = self.client(auth=octets.decode("utf-8", "surrogateescape"))("/", authorization=right)
+        self.assertEqual(reply.text, "hello me")
 
     def test_everybody_is_served_without(self):
         self.assertEqual(self.client(auth=None)("/").text, "hello ")
@@ -153,15 +164,31 @@ class DelayTest(unittest.TestCase):
         session.wait(60)
         self.assertTrue(session.is_over)
 
-    def test_a_handler_that_answers_in_its_own_way_is_not_held_for_ever(self):
+    @params("no", Response("no", 401), Response(iter([b"no"]), 401))
+    def test_an_answer_of_the_handlers_own_waits_too(self, answer):
         class Own(Secret):
             def on_error(self, request, error):
-                return Response("no", 401)
+                return answer
 
         session = Session(Own)
         session.wire.fileno = lambda: 7
-        self.assertIn(b"no", session.send(get(WRONG)))
-        self.assertIn(b"hello", session.send(get(RIGHT)))
+        self.assertEqual(session.send(get(WRONG) + get(RIGHT)), b"")
+        session.wait(1)
+        [reply] = session.replies()
+        self.assertEqual((reply.content, reply.fields["Connection"]), (b"no", "close"))
+
+    def test_a_handler_that_lets_the_client_in_all_the_same_ends_the_connection(self):
+        class Lenient(Secret):
+            def on_head(self, request):
+                try:
+                    return super().on_head(request)
+                except HTTPError:
+                    return None
+
+        session = Session(Lenient)
+        session.wire.fileno = lambda: 7
+        session.send(get(WRONG))
+        self.assertEqual([reply.fields["Connection"] for reply in session.replies(session.wait(1))], ["close"])
 
     def test_is_of_this_class_only(self):
         self.assertFalse(hasattr(RequestHandler, "auth"))

@@ -37,6 +37,15 @@ class AnswerTest(unittest.TestCase):
             reply = self.reply(answering([b"x" * 1000] * 71, headers=[("Content-Length", str(length))]))
         self.assertEqual(reply.status, 500)
 
+    def test_says_that_the_connection_ends_where_a_hook_has_said_so(self) -> None:
+        class Closing(WSGIHandler):
+            application = staticmethod(hello)
+
+            def on_head(self, request: Any) -> None:
+                self.close_connection = True
+
+        self.assertEqual(MockClient(HTTPServer(handler=Closing))("/").fields["Connection"], "close")
+
     def test_in_one_piece_is_sent_at_once(self) -> None:
         connection = MockConnection(head())
         with mock.patch.object(connection, "send", wraps=connection.send) as sending:
