@@ -17,6 +17,7 @@ from .folder import Names, Opened, open_steps
 # as it is, it could not be unpacked by what reads a zip as a stream: only deflate knows its own end.)
 _LEVEL = "compress_level" if hasattr(zipfile.ZipInfo, "compress_level") else "_compresslevel"  # public from 3.13 on
 _FIRST, _LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # what a zip can say of a time
+_LATEST = 1 << 33  # seconds since the epoch: beyond that, and within what any system's calendar has
 
 
 def zip_pieces(folder: Path, *, name: str = "", hidden: bool = False,
@@ -91,7 +92,7 @@ def _list(folder: Opened, path: Path) -> list[str]:
 def describe(inside: str, status: os.stat_result) -> zipfile.ZipInfo:
     """The entry of a file or folder. A backslash in its name would be a folder to some, octets no UTF-8 an error."""
     name = inside.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\\", "_")
-    moment = time.localtime(max(status.st_mtime, 0))[:6]
+    moment = time.localtime(min(max(status.st_mtime, 0), _LATEST))[:6]
     info = zipfile.ZipInfo(name, min(max(moment, _FIRST), _LAST))
     info.external_attr = (status.st_mode & 0xFFFF) << 16
     if name.endswith("/"):

@@ -161,6 +161,10 @@ class Archive(unittest.TestCase):
         os.utime(self.folder / "a", (mtime, mtime))
         self.assertEqual(zipfile.ZipFile(io.BytesIO(self.octets())).getinfo("top/a").date_time[0], year)
 
+    def test_times_that_no_calendar_has(self):
+        status = os.stat_result((0o100644, 0, 0, 1, 0, 0, 5, 0, 1 << 57, 0))
+        self.assertEqual(describe("top/a", status).date_time[0], 2107)
+
     def test_deep_folders(self):
         self.write("d/" * 500 + "a")
         self.assertEqual(len(self.names()), 502)
