@@ -127,14 +127,23 @@ class AnsweringHandler(Limits, ConnectionHandler):
     # ---- sending ----------------------------------------------------------------------------------------------------
 
     def send_informational(self, status: int, /, **fields: FieldArgument) -> None:
-        """Sends a 1xx response before the answer, such as 103 Early Hints; not to HTTP/1.0 (RFC 9110 15.2)."""
+        """Sends a 1xx response before the answer, such as 103 Early Hints; not to HTTP/1.0 (RFC 9110 15.2).
+
+        Raises ValueError for another status, and for what cannot stand there; RuntimeError when the answer has begun.
+        """
+        self.send_interim(status, Fields.from_keywords(fields))
+
+    def send_interim(self, status: int, fields: Fields) -> None:
+        """`send_informational` for fields of any name."""
         if not 100 <= status <= 199 or status == 101:
             raise ValueError(f"an informational response has a status from 100 to 199, and not 101: {status}")
+        if "Content-Length" in fields or "Transfer-Encoding" in fields:  # RFC 9110 8.6, RFC 9112 6.1
+            raise ValueError("an informational response has no content, and no field that frames one")
         if self._outgoing is not None:
             raise RuntimeError("the answer has begun, nothing can be sent before it any more")
         if self._exchange is None or self._exchange.head.control.is_10:
             return
-        self._informational += encode_status_line(status) + Fields.from_keywords(fields).octets + b"\r\n"
+        self._informational += encode_status_line(status) + fields.octets + b"\r\n"
         try:
             sent = self.connection.send(self._informational)
         except OSError:

@@ -247,13 +247,12 @@ class WSGIResponse(Response):
 
     def early_hints(self, headers: Iterable[Pair]) -> None:
         """wsgi.early_hints: sends a 103 with these fields, unless the answer is on its way. Raises ValueError."""
-        fields: dict[str, list[str]] = {}
-        for name, value in headers:
+        fields = Fields(check_field(*pair) for pair in headers)
+        for name, _ in fields.pairs:
             if note_of(name):
                 raise ValueError(f"{name} has no place in early hints")
-            fields.setdefault(name, []).append(value)
         if self.handler is not None and not self.was_written:
-            self.handler.send_informational(103, **fields)
+            self.handler.send_interim(103, fields)
 
     def __repr__(self) -> str:
         return f"<WSGIResponse {self.status if self.head else 'not started'}>"

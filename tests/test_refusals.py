@@ -280,6 +280,18 @@ class Informational(unittest.TestCase):
             session.send(GET)
         self.assertEqual(statuses(session.replies()), [500])
 
+    @params({"content_length": 3}, {"transfer_encoding": "chunked"})
+    def test_nothing_that_frames_a_content(self, fields):
+        class Wrong(RequestHandler):
+            def do_GET(self, request):
+                self.send_informational(103, **fields)
+
+        session = Session(Wrong)
+        with self.assertLogs("ownhands", "ERROR"):
+            session.send(GET)
+        self.assertEqual(statuses(session.replies()), [500])
+        self.assertNotIn(b"103", session.wire.sent)
+
     def test_not_inside_an_answer(self):
         class Late(RequestHandler):
             def do_GET(self, request):

@@ -217,6 +217,10 @@ class EarlyHintsTest(unittest.TestCase):
         self.assertEqual([(interim.status, interim.pairs) for interim in reply.interim],
                          [(103, (("Link", "</a>; rel=preload"), ("Link", "</b>")))])
 
+    def test_have_the_names_that_were_given(self) -> None:
+        sent = send(self.hinting(("x_odd_", "1"), ("content", "2")), head()).sent
+        self.assertTrue(sent.startswith(b"HTTP/1.1 103 Early Hints\r\nx_odd_: 1\r\ncontent: 2\r\n\r\n"))
+
     def test_do_not_go_to_http_1_0(self) -> None:
         self.assertNotIn(b"103", send(self.hinting(("Link", "</a>")), head(version="1.0")).sent)
 
