@@ -14,12 +14,11 @@ from .answering import LAST_RESORT
 from .compat_input import EndedEarly, Input, RawChunks
 from .compat_output import Output, Written
 from .connection import Interrupt, wait_until_ready, wait_until_taken
-from .content import ChunkedDecoder, ContentStream, Decoder, LengthDecoder, Outgoing
+from .content import Decoder, Outgoing
 from .exchange import ExchangeHandler
 from .logs import log
 from .messages import HTTPError, Request, Response
 from .parser import Control, ProtocolError
-from .reception import Reception
 
 claims = threading.local()  # .exchange: whose handler object is being made on this thread
 
@@ -118,10 +117,10 @@ class Exchanges(ExchangeHandler):
             if handler is None or handler.protocol_version < "HTTP/1.1":
                 return None
             output = self.begin(handler, request)
+            self._expects_continue = False
             if not handler.handle_expect_100():
                 return Written(output.end(), persistent=False)
             output.flush()
-            self._expects_continue = False
             return None
         except (Exception, SystemExit) as error:
             return self.fail(request, error)
@@ -250,19 +249,12 @@ class Exchanges(ExchangeHandler):
     def _begin_content(self, request: Request, control: Control) -> None:
         """Gathers a small content; any other is read by the handler."""
         length = control.content_length
-        if length is not None and length <= self.max_memory_size:
-            return super()._begin_content(request, control)
-        decoder: Decoder = (LengthDecoder(length) if length is not None else
-                            RawChunks(ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size, self.max_fields)))
-        self._expects_continue = control.expects_continue and not self._unused
-        refusal = self._ask_on_head(request)
-        if refusal is not None:
-            return self._refuse_content(request, refusal, decoder)
-        reception = self._reception = Reception(self.max_content_size, is_streamed=True)
-        reception.stream = ContentStream(decoder, self._unused, self._receive_content, self.max_content_size)
-        self._unused = b""
-        request.set_content(io.BufferedReader(reception.stream), decoder)
-        self._send_answer(request, self._ask(request, True))
+        self.stream_content = length is None or length > self.max_memory_size
+        super()._begin_content(request, control)
+
+    def _decoder_for(self, length: int | None) -> Decoder:
+        decoder = super()._decoder_for(length)
+        return RawChunks(decoder) if length is None else decoder
 
     def open_content(self, request: Request) -> Any:
         """The rfile of a request, made when the handler asks for it."""
@@ -274,9 +266,8 @@ class Exchanges(ExchangeHandler):
 
     def _receive_content(self, size: int) -> bytes:
         """As octets come; only the time counts that was spent waiting for the client, not the handler's own."""
-        if self._expects_continue:
-            self._expects_continue = False
-            self.send_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._expects_continue and self.output is not None:
+            self.output.send_continue()
         octets = self.wait_for(lambda: self.connection.recv(self.receive_size), False, self.content_timeout)
         self.moved += len(octets)
         if not octets:
@@ -302,6 +293,12 @@ class Exchanges(ExchangeHandler):
         return received[:size]
 
     # ---- for Output, on any thread ----------------------------------------------------------------------------------
+
+    def take_continue(self) -> bytes:
+        if not self._expects_continue:
+            return b""
+        self._expects_continue = False
+        return b"HTTP/1.1 100 Continue\r\n\r\n"
 
     def send_some(self, octets: bytes) -> int:
         try:

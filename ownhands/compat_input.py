@@ -5,7 +5,7 @@ Refuses to know who receives, and when there is more than the request: it asks t
 import io
 from typing import Any, Protocol
 
-from .content import ChunkedDecoder
+from .content import Decoder
 from .parser import Pair
 
 
@@ -16,7 +16,7 @@ class EndedEarly(ConnectionResetError):
 class RawChunks:
     """Lets a chunked body through as it is, http.server handlers decode it themselves; notices where it ends."""
 
-    def __init__(self, decoder: ChunkedDecoder) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
         self.complete = False
         self.trailers: tuple[Pair, ...] = ()

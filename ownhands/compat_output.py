@@ -25,7 +25,7 @@ class Written(Response):
     __slots__ = ("octets", "persistent")
 
     def __init__(self, octets: bytes, persistent: bool) -> None:
-        self.octets, self.persistent, self.status = octets, persistent, 0
+        self.octets, self.persistent, self.status, self.content = octets, persistent, 0, ()
 
 
 class AnswerReader:
@@ -139,6 +139,9 @@ class AnswerReader:
 class Sender(Protocol):
     """What an Output writes to: the exchange."""
 
+    def take_continue(self) -> bytes:
+        """The 100 (Continue) that the client waits for, if it does; it goes out once, and before any answer."""
+
     def send_some(self, octets: bytes) -> int:
         """How many the client has taken, perhaps none; raises OSError where it has gone."""
 
@@ -194,8 +197,13 @@ class Output:
     def _send_all(self) -> None:
         octets = self._take()
         if octets:
-            self.sender.send_all(octets)
+            self.sender.send_all(self.sender.take_continue() + octets)
             self.sent += len(octets)
+
+    def send_continue(self) -> None:
+        """Has the client send the content, if it waits for that: the handler reads it."""
+        with self._lock:
+            self.sender.send_all(self.sender.take_continue())
 
     def _take(self) -> bytes:
         octets = self._unsent + self.reader.take(b"".join(self._pieces))
@@ -210,7 +218,7 @@ class Output:
         try:
             if not self.closed:
                 self.unbuffered = True
-                octets = self._take()
+                octets = self.sender.take_continue() + self._take()
                 count = self.sender.send_some(octets)
                 self.sent += count
                 self._unsent = octets[count:]

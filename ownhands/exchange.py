@@ -202,12 +202,16 @@ class ExchangeHandler(AnsweringHandler):
                 content, self._unused = self._unused[:length], self._unused[length:]
                 request.set_content(content)
                 return self._send_answer(request, self._ask(request, True))
-        decoder: Decoder = (ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size, self.max_fields)
-                            if length is None else LengthDecoder(length))
+        decoder = self._decoder_for(length)
         if refusal is not None:
             self._refuse_content(request, refusal, decoder)
         else:
             self._begin_receiving(request, reception, decoder)
+
+    def _decoder_for(self, length: int | None) -> Decoder:
+        """Of a content of that length, or in chunks."""
+        return (LengthDecoder(length) if length is not None else
+                ChunkedDecoder(self.max_chunk_line_size, self.max_trailer_size, self.max_fields))
 
     def _refuse_content(self, request: Request, refusal: Response, decoder: Decoder) -> None:
         self._reception, self._unread = None, decoder

@@ -201,6 +201,9 @@ class WSGIHandler(RequestHandler):
         if length is not None and len(octets) > length:
             raise ContentError(f"write() was given {len(octets)} octets, and Content-Length leaves {length}")
         if not response.was_written:
+            if self._expects_continue:  # now, for the application may still read, and then it would stand in the answer
+                self._expects_continue = False
+                self.send_informational(100)
             response.length = length
             octets_of_head, self._informational = self._informational + self._encode_head(request, response), b""
             response.is_sent = response.was_written = True

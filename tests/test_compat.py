@@ -199,6 +199,27 @@ class ExpectTest(unittest.TestCase):
         reply = parse_replies(sent)[0]
         self.assertEqual(([head.status for head in reply.interim], reply.content), ([100], b"abc"))
 
+    @params("Content-Length: 2000000\r\n", "Transfer-Encoding: chunked\r\n")
+    def test_is_answered_before_an_answer_that_has_begun(self, fields):
+        def answer(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "10")
+            self.end_headers()
+            self.wfile.write(b"hello")
+            self.wfile.flush()
+            self.rfile.read(3)
+            self.wfile.write(b"world")
+
+        sent, _ = serve(doing(answer), [request("POST / HTTP/1.1", "Expect: 100-continue\r\n" + fields), b"3\r\n", b""])
+        reply = parse_replies(sent)[0]
+        self.assertEqual(([head.status for head in reply.interim], reply.content), ([100], b"helloworld"))
+
+    def test_is_not_answered_where_the_content_is_not_wanted(self):
+        head = request("POST / HTTP/1.1", "Expect: 100-continue\r\nContent-Length: 2000000\r\n" + CLOSE)
+        sent, _ = serve(doing(lambda self: self.answer(b"no")), [head])
+        reply = parse_replies(sent)[0]
+        self.assertEqual((reply.interim, reply.content), ((), b"no"))
+
     def test_is_the_handlers_to_refuse(self):
         def refuse(self):
             self.send_error(417)
@@ -215,7 +236,9 @@ class ExpectTest(unittest.TestCase):
     def test_is_the_handlers_to_accept(self):
         def accept(self):
             seen.append(self.headers["Content-Length"])
-            return Quiet.handle_expect_100(self)
+            Quiet.handle_expect_100(self)
+            self.wfile.flush()
+            return True
         seen = []
         sent, _ = serve(doing(lambda self: self.answer(self.rfile.read(3)), handle_expect_100=accept),
                         [self.HEAD, b"abc"])

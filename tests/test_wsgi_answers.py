@@ -267,6 +267,16 @@ class WriteTest(unittest.TestCase):
         sent = send(self.writing(*pieces, result=result), head() * 2).sent
         self.assertEqual(parse_replies(sent)[0].content, content)
 
+    def test_comes_behind_the_100_that_the_client_waits_for(self) -> None:
+        def application(environ: Any, start_response: Any) -> Any:
+            write = start_response("200 OK", TEXT)
+            write(b"hello ")
+            return [environ["wsgi.input"].read(3)]
+
+        request = head(method="POST", fields="Expect: 100-continue\r\nContent-Length: 3\r\n")
+        reply = parse_replies(send(application, [request, b"abc"], stream_content=True).sent)[0]
+        self.assertEqual(([each.status for each in reply.interim], reply.content), ([100], b"hello abc"))
+
     def test_is_sent_before_the_application_goes_on(self) -> None:
         connection = MockConnection(head())
 
