@@ -18,6 +18,7 @@ from .content import Decoder, Outgoing
 from .exchange import ExchangeHandler
 from .logs import log
 from .messages import HTTPError, Request, Response
+from .pace import allowance
 from .parser import Control, ProtocolError
 
 claims = threading.local()  # .exchange: whose handler object is being made on this thread
@@ -323,7 +324,7 @@ class Exchanges(ExchangeHandler):
                 return act()
             except BlockingIOError:
                 started = self._clock()
-                allowed = min(timeout, self.rate_grace + self.moved / self.min_rate - self.waited)
+                allowed = min(timeout, allowance(self.moved, self.min_rate, self.rate_grace) - self.waited)
                 for_write = for_writing or getattr(self.connection, "wants_write", False)
                 is_ready = (wait_until_taken(self.connection, allowed) if for_write
                             else wait_until_ready(self.connection, False, allowed))

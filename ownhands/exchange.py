@@ -260,7 +260,7 @@ class ExchangeHandler(AnsweringHandler):
         try:
             self._unused = gathering.take(self._unused)
             content = gathering.result() if gathering.decoder.complete else b""
-        except (HTTPError, OSError) as error:  # no room for a temporary file; or who keeps it does not want it
+        except Exception as error:  # it is malformed or too large, there is no room for it, or who keeps it has failed
             return self._refuse_request(error)
         if not gathering.decoder.complete:
             if self._expects_continue:

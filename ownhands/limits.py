@@ -22,7 +22,7 @@ class Limits:
     send_timeout = 10.0  # seconds without an octet taken by the client; the answer is aborted
     idle_timeout = 75.0  # seconds from an answer to the next request
     linger_timeout = 2.0  # seconds in which a client can read the last answer, whatever it still sends
-    min_rate = 240.0  # octets per second, of contents and of answers; 408, or aborted
+    min_rate = 240.0  # octets per second, of contents and of answers; 408, or aborted; 0 asks for none
     rate_grace = 5.0  # seconds before `min_rate` counts
     receive_size = 64 << 10  # octets asked for at once
     stream_content = False  # whether `on_request` comes before the content, to read it from `request.stream`

@@ -2,6 +2,7 @@
 
 Knows octets and seconds. Refuses to know what they are of, and who waits.
 """
+import math
 import sys
 from typing import Any
 
@@ -38,7 +39,7 @@ class Pace:
 
     def deadline(self, now: float, octets: int) -> float:
         """When to give up if nothing more moves, `octets` having moved by now."""
-        return min(now + self.timeout, self.started + self.grace + (octets - self.offset) / self.min_rate)
+        return min(now + self.timeout, self.started + allowance(octets - self.offset, self.min_rate, self.grace))
 
 
 class SendPace(Pace):
@@ -63,6 +64,11 @@ class SendPace(Pace):
         before, self.taken = self.taken, max(size + getattr(connection, "held", 0) - (waiting or 0), 0)
         has_moved = waiting is not None and before is not None and self.taken > before
         return self.deadline(now if has_moved else self.paused, self.taken)
+
+
+def allowance(octets: int, min_rate: float, grace: float) -> float:
+    """Seconds that a transfer may have taken by now, `octets` having moved; without end if no rate is asked."""
+    return grace + octets / min_rate if min_rate else math.inf
 
 
 def unacknowledged(connection: Any) -> int | None:

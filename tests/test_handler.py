@@ -322,6 +322,16 @@ class Errors(unittest.TestCase):
             self.assertEqual(MockClient(HTTPServer(handler=handler))(method="POST", body="x").status, 500)
         self.assertIn("open_file is a function", logs.output[0])
 
+    @params((HTTPError(403), 403, False), (RuntimeError("no bucket"), 500, True))
+    def test_what_opens_a_file_for_the_content_may_fail(self, error, status, is_logged):
+        def open_file():
+            raise error
+
+        handler = type("Failing", (RequestHandler,), {"on_head": lambda self, _: self.gather_this(1 << 20, open_file)})
+        with (self.assertLogs if is_logged else self.assertNoLogs)("ownhands", "ERROR"):
+            reply = MockClient(HTTPServer(handler=handler, max_memory_size=10))(method="POST", body="x" * 100)
+        self.assertEqual(reply.status, status)
+
     @params(None, 7, ValueError("on_error fails"), HTTPError(404), SystemExit(),
             Response(b"wrong", content_length="3"), Response([1]), Response(["text"]))
     def test_an_on_error_that_fails_is_answered_all_the_same(self, outcome):

@@ -24,6 +24,9 @@ class PaceTest(unittest.TestCase):
     def test_what_had_moved_before_does_not_count(self):
         self.assertEqual(self.pace(offset=1000).deadline(104, 1020), 107)
 
+    def test_no_rate_need_be_asked_for(self):
+        self.assertEqual(Pace(100, 0, timeout=10, min_rate=0, grace=5).deadline(150, 0), 160)
+
     def test_the_handlers_time_does_not_count(self):
         pace = self.pace()
         pace.pause(101)
