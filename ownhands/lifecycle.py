@@ -105,7 +105,7 @@ class LifeCycle(ThreadingMixIn, TCPServer):
             reason = getattr(error, "strerror", None) or error
             raise SystemExit(f"ownhands: cannot listen on {host or '*'}:{port}: {reason}") from None
         raise_descriptor_limit(2 * self.max_connections + self.max_threads)  # a file to send, or to receive into, each
-        renew = self._renew_tls if isinstance(self.tls, tuple) else None
+        renew = self._renew_tls if isinstance(self.tls, (tuple, list)) else None
         with handling_signals(self.stop, renew), switching_threads_after(self.switch_interval):
             if not self.is_stopping:  # `stop` was called before
                 self.announce()

@@ -123,7 +123,7 @@ def without_waiting(connection: Any) -> Any:
         return connection
     if hasattr(connection, "setblocking"):
         connection.setblocking(False)
-    if hasattr(connection, "do_handshake"):  # an ssl.SSLSocket, of ours or of the user's own
+    if hasattr(connection, "do_handshake") and not hasattr(connection, "sslsocket"):  # an ssl.SSLSocket as it is
         from .tls import TLSConnection  # ssl takes longer to import than all the rest
         return TLSConnection(connection)
     return connection

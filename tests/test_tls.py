@@ -317,6 +317,36 @@ class TestUsersOwnSockets(TLSTest):
             self.assertEqual(self.get(server).status, 200)
 
 
+    def test_a_connection_that_on_connect_wraps(self):
+        class Tap:
+            def __init__(self, connection):
+                self.connection = connection
+
+            def __getattr__(self, name):
+                return getattr(self.connection, name)
+
+            def recv(self, size):
+                seen.append(self.connection.recv(size))
+                return seen[-1]
+
+        class Tapped(HTTPServer):
+            def on_connect(self, connection, client_address=None):
+                super().on_connect(Tap(connection), client_address)
+
+        seen = []
+        with Tapped("127.0.0.1", 0, Echo, tls=self.files.pair) as server:
+            self.assertEqual(self.get(server).status, 200)
+        self.assertEqual(b"".join(seen)[:6], b"GET / ")
+
+    def test_a_connection_that_verify_request_refuses(self):
+        class Refusing(HTTPServer):
+            def verify_request(self, request, client_address):
+                return False
+
+        with Refusing("127.0.0.1", 0, Echo, tls=self.files.pair) as server:
+            self.assertEqual(self.connect_plainly(server).recv(1), b"")
+
+
 @unittest.skipUnless(shutil.which("openssl"), "openssl is not installed")
 class TestOpenssl(TLSTest):
     def test_s_client_is_answered(self):
