@@ -1,11 +1,14 @@
 """TLS over real sockets: the handshake, the end, and what must not wait for either."""
 import logging
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
+import time
 import unittest
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +22,8 @@ from ownhands import HTTPServer, RequestHandler, Response
 from ownhands.connection import cut_off
 from ownhands.testing import encode_request, parse_replies
 from ownhands.tls import TLSConnection, make_context
+
+from .programs import ROOT
 
 AUTHORITY = trustme.CA()
 PATIENCE = 10  # seconds, for what should take none
@@ -267,8 +272,32 @@ class TestCut(TLSTest):
 
 
 class TestCertificates(TLSTest):
+    PROGRAM = """
+import sys
+from ownhands import HTTPServer
+HTTPServer("127.0.0.1", 0, tls={kind}(sys.argv[1:])).serve()
+"""
+
     def serial(self, server):
         return self.connect(server).getpeercert()["serialNumber"]
+
+    @unittest.skipUnless(hasattr(signal, "SIGHUP"), "no such signal")
+    @params("tuple", "list")
+    def test_a_program_renews_them_at_sighup(self, kind):
+        process = subprocess.Popen([sys.executable, "-c", self.PROGRAM.format(kind=kind), *self.files.pair], cwd=ROOT,
+                                   stdout=subprocess.PIPE, text=True)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        server = mock.Mock(server_address=("127.0.0.1", int(process.stdout.readline().split(":")[2].split("/")[0])))
+        before = self.serial(server)
+        self.files.renew()
+        process.send_signal(signal.SIGHUP)
+        until = time.monotonic() + PATIENCE
+        while self.serial(server) == before and time.monotonic() < until:
+            pass  # the signal is on its way
+        self.assertNotEqual(self.serial(server), before)
+        process.terminate()
+        self.assertEqual(process.wait(PATIENCE), 0)
 
     def test_they_are_renewed_without_a_restart(self):
         with self.serving() as server:
