@@ -6,7 +6,7 @@ Refuses to know connections, clocks, handlers, and what a request is for.
 import re
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from .grammar import (
     BARE_LF,
@@ -24,6 +24,7 @@ from .grammar import (
     STATUS_LINE,
     VERSION,
 )
+from .limits import Limits
 from .targets import is_authority, is_target
 
 Pair = tuple[str, str]
@@ -47,21 +48,6 @@ class ProtocolError(Exception):
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(status, detail)
         self.status, self.detail = status, detail
-
-
-class Limited(Protocol):
-    """What says how much a request head may hold: octets, octets, and a number of field lines."""
-
-    max_target_size: int
-    max_head_size: int
-    max_fields: int
-
-
-class HeadLimits:
-    """The least that is Limited, with the defaults of the server."""
-
-    def __init__(self, max_target_size: int = 8 << 10, max_head_size: int = 64 << 10, max_fields: int = 128) -> None:
-        self.max_target_size, self.max_head_size, self.max_fields = max_target_size, max_head_size, max_fields
 
 
 class Control:
@@ -115,7 +101,7 @@ class ResponseHead(NamedTuple):
 
 # ---- requests -------------------------------------------------------------------------------------------------------
 
-def parse_request_head(octets: bytes, limits: Limited = HeadLimits(),
+def parse_request_head(octets: bytes, limits: Limits = Limits(),
                        previous: RequestHead | None = None) -> RequestHead | None:
     """The request head that the octets begin with, or None if it is not complete yet; raises ProtocolError.
 
@@ -139,7 +125,7 @@ def parse_request_head(octets: bytes, limits: Limited = HeadLimits(),
     return RequestHead(method.decode(), target.decode(), section, control, octets[:end])
 
 
-def _parse_with_fields_of(previous: RequestHead, octets: bytes, limits: Limited) -> RequestHead | None:
+def _parse_with_fields_of(previous: RequestHead, octets: bytes, limits: Limits) -> RequestHead | None:
     """A head that differs from another in method and target at most; None if it does not, or may be too large."""
     section, control = previous.section, previous.control
     if len(octets) > limits.max_head_size or len(section) > limits.max_fields * SHORTEST_FIELD_LINE or (
@@ -162,7 +148,7 @@ def skip_empty_lines(octets: bytes) -> int:
     return match.end() if match is not None else 0
 
 
-def _parse_other_head(octets: bytes, limits: Limited) -> RequestHead | None:
+def _parse_other_head(octets: bytes, limits: Limits) -> RequestHead | None:
     """What the one expression did not take: the rarer forms of target, a head cut short, or an error to name."""
     begin = skip_empty_lines(octets)
     end = octets.find(b"\r\n\r\n", max(begin - 2, 0))
@@ -181,7 +167,7 @@ def _parse_other_head(octets: bytes, limits: Limited) -> RequestHead | None:
     return RequestHead(method.decode(), target.decode(), section, control, octets[:end + 4])
 
 
-def _check_unfinished(octets: bytes, begun: bytes, limits: Limited) -> None:
+def _check_unfinished(octets: bytes, begun: bytes, limits: Limits) -> None:
     """Raises ProtocolError for the beginning of a head that no further octets can make valid."""
     if begun.count(b"\n") != begun.count(b"\r\n"):
         raise ProtocolError(400, "a line of the head does not end with CRLF")
@@ -198,7 +184,7 @@ def _check_unfinished(octets: bytes, begun: bytes, limits: Limited) -> None:
         raise ProtocolError(431, "too many fields")
 
 
-def _check_limits(size: int, target: bytes, section: bytes, limits: Limited) -> None:
+def _check_limits(size: int, target: bytes, section: bytes, limits: Limits) -> None:
     if len(target) > limits.max_target_size:
         raise ProtocolError(414, "the request target is too long")
     if size > limits.max_head_size:
@@ -207,7 +193,7 @@ def _check_limits(size: int, target: bytes, section: bytes, limits: Limited) -> 
         raise ProtocolError(431, "too many fields")
 
 
-def _split_request_line(line: bytes, limits: Limited) -> tuple[bytes, bytes, bytes]:
+def _split_request_line(line: bytes, limits: Limits) -> tuple[bytes, bytes, bytes]:
     """Method, target and minor version of a request line (RFC 9112 3), whatever the form of its target."""
     if b"\n" in line or b"\r" in line:
         raise ProtocolError(400, "bare CR or LF in the request line")

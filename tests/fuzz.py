@@ -21,7 +21,6 @@ with atheris.instrument_imports(include=["ownhands"]):
     from ownhands.fields import Fields
     from ownhands.messages import Request
     from ownhands.parser import (
-        HeadLimits,
         ProtocolError,
         RequestHead,
         encode_field_lines,
@@ -33,6 +32,8 @@ with atheris.instrument_imports(include=["ownhands"]):
     )
     from ownhands.targets import is_authority
     from ownhands.testing import MockConnection, in_pieces, parse_replies
+
+    from .turns import limited
 
 SEEDS = [
     b"GET /a/%7Eb?c=d&e HTTP/1.1\r\nHost: localhost:80\r\nAccept: */*\r\nCookie: a=b; c=\"d\"\r\n\r\n",
@@ -48,7 +49,7 @@ SEEDS = [
     b"0a;x\r\n0123456789\r\n1\r\na\r\n000\r\nA: b\r\nC:\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
 ]
-LIMITS = HeadLimits(max_target_size=64, max_head_size=400, max_fields=6)
+LIMITS = limited(max_target_size=64, max_head_size=400, max_fields=6)
 
 
 # ---- the parser -----------------------------------------------------------------------------------------------------
@@ -65,7 +66,7 @@ def outcome(function: Any, *arguments: Any) -> Any:
 def fuzz_parser(data: bytes) -> None:
     cut = data[0] if data else 0
     octets = data[1:]
-    for limits in (HeadLimits(), LIMITS):
+    for limits in (limited(), LIMITS):
         check_prefix(outcome(parse_request_head, octets[:cut], limits),
                      outcome(parse_request_head, octets, limits))
     head = outcome(parse_request_head, octets)
@@ -96,7 +97,7 @@ def check_prefix(before: Any, whole: Any) -> None:
 
 def check_repeat(previous: RequestHead, octets: bytes) -> None:
     """The head before it never changes what a head is."""
-    first, second = outcome(parse_request_head, octets), outcome(parse_request_head, octets, HeadLimits(), previous)
+    first, second = outcome(parse_request_head, octets), outcome(parse_request_head, octets, limited(), previous)
     assert str(as_values(first)) == str(as_values(second)), (first, second)
 
 

@@ -4,7 +4,6 @@ import unittest
 from nose2.tools import params
 
 from ownhands.parser import (
-    HeadLimits,
     ProtocolError,
     check_field,
     encode_field_lines,
@@ -15,7 +14,9 @@ from ownhands.parser import (
 )
 from ownhands.targets import is_authority, split_absolute_form
 
-LIMITS = HeadLimits(max_target_size=32, max_head_size=200, max_fields=4)
+from .turns import limited
+
+LIMITS = limited(max_target_size=32, max_head_size=200, max_fields=4)
 SECRET = b"s3cr3t"  # stands in octets that no error may quote
 
 
@@ -321,13 +322,13 @@ class Previous(unittest.TestCase):
         before = parse_request_head(self.ROWS[0])
         self.assertEqual(status_of(parse_request_head, octets, LIMITS, before), status)
 
-    @params((HeadLimits(max_head_size=40), 431), (HeadLimits(max_target_size=7), 414), (HeadLimits(max_fields=2), 431))
+    @params((limited(max_head_size=40), 431), (limited(max_target_size=7), 414), (limited(max_fields=2), 431))
     def test_a_head_that_other_limits_allowed_is_refused(self, limits, status):
         octets = head_with(b"X: y", b"Z:", start=b"GET /a/b/c/d HTTP/1.1")
         self.assertEqual(status_of(parse_request_head, octets, limits, parse_request_head(octets)), status)
 
     def test_a_long_head_is_too_long_behind_a_short_one(self):
-        limits = HeadLimits(max_head_size=len(self.ROWS[0]) + 1)
+        limits = limited(max_head_size=len(self.ROWS[0]) + 1)
         before = parse_request_head(self.ROWS[0], limits)
         self.assertEqual(parse_request_head(self.ROWS[0].replace(b"/ ", b"/x "), limits, before).target, "/x")
         self.assertEqual(status_of(parse_request_head, self.ROWS[0].replace(b"/ ", b"/xx "), limits, before), 431)

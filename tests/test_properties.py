@@ -9,7 +9,6 @@ from ownhands import HTTPServer, Request, RequestHandler, Response
 from ownhands.content import ChunkedDecoder, LengthDecoder
 from ownhands.parser import (
     LAST_CHUNK,
-    HeadLimits,
     ProtocolError,
     RequestHead,
     check_field,
@@ -23,9 +22,11 @@ from ownhands.parser import (
 )
 from ownhands.testing import MockConnection, in_pieces, parse_replies
 
+from .turns import limited
+
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)  # the same examples in each run
 settings.load_profile("suite")
-LIMITS = HeadLimits(max_target_size=24, max_head_size=160, max_fields=4)
+LIMITS = limited(max_target_size=24, max_head_size=160, max_fields=4)
 TCHAR = "!#$%&'*+-.^_`|~0123456789ABCXYZabcxyz"
 FRAGMENTS = [
     b"GET", b"HEAD", b"POST", b"CONNECT", b"OPTIONS", b" ", b"  ", b"/", b"*", b"/a?b", b"http://a", b"a:80",
@@ -108,7 +109,7 @@ class Parsers(unittest.TestCase):
         outcome(parse_chunk_line, data, 0, 64)
         outcome(parse_trailer_section, data, 0, 64, 128)
 
-    @given(octets, st.integers(0, 80), st.sampled_from([HeadLimits(), LIMITS]))
+    @given(octets, st.integers(0, 80), st.sampled_from([limited(), LIMITS]))
     def test_more_octets_mend_no_error_and_change_no_head(self, data, end, limits):
         before, whole = outcome(parse_request_head, data[:end], limits), outcome(parse_request_head, data, limits)
         if isinstance(before, ProtocolError):

@@ -6,10 +6,16 @@ from collections import deque
 from typing import Any
 
 from ownhands import HTTPServer, RequestHandler, Response
+from ownhands.limits import Limits
 from ownhands.testing import WHOLE, Reply, parse_replies
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+def limited(**values: int) -> Limits:
+    """Those of a handler, with some set otherwise."""
+    return type("Own", (Limits,), values)()
 
 
 class Clock:
