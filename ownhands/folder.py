@@ -82,7 +82,7 @@ def open_beneath(root: str, names: Sequence[bytes], follow_symlinks: bool = Fals
     """
     base = os.fsencode(root)
     if follow_symlinks:
-        return _open_file(os.path.join(base, *names), None, 0)
+        return open_path(os.path.join(base, *names))
     try:
         return open_steps(base, names)
     except OSError as error:
@@ -109,11 +109,11 @@ def open_steps(base: bytes, names: Sequence[bytes]) -> Opened:
     ELOOP or ENOTDIR says that one is. The base may be one.
     """
     if not names:
-        return _open_file(base, None, 0)
+        return open_path(base)
     if not _HAS_DIR_FD:
         if (real := os.path.realpath(os.path.join(base, *names))) != os.path.join(os.path.realpath(base), *names):
             raise OSError(errno.ELOOP, "a link")
-        return _open_file(real, None, 0)
+        return open_path(real)
     step, directory = os.path.join(base, names[0]), None
     try:
         for name in names[1:]:
@@ -121,14 +121,17 @@ def open_steps(base: bytes, names: Sequence[bytes]) -> Opened:
             if directory is not None:
                 os.close(directory)
             directory, step = inner, name
-        return _open_file(step, directory, _NO_FOLLOW)
+        return open_path(step, directory, _NO_FOLLOW)
     finally:
         if directory is not None:
             os.close(directory)
 
 
-def _open_file(path: bytes, directory: int | None, no_follow: int) -> Opened:
-    """Looks first: opening alone can disturb a device, or somebody who waits at a pipe. Then looks at what is open."""
+def open_path(path: bytes, directory: int | None = None, no_follow: int = 0) -> Opened:
+    """Opens a regular file or a folder, below an open `directory` if there is one; raises OSError.
+
+    FileNotFoundError for what is neither. Looks first: opening alone can disturb a device, or somebody who waits at a pipe. Then looks at what is open.
+    """
     mode = os.stat(path, dir_fd=directory, follow_symlinks=not no_follow).st_mode
     if stat.S_ISLNK(mode):
         raise OSError(errno.ELOOP, "a link")

@@ -2,9 +2,7 @@
 
 Refuses to know folders and handlers: what may be sent is decided before.
 """
-import errno
 import os
-import stat
 import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -17,6 +15,7 @@ from .content import PIECE_SIZE
 from .dates import encode_date, parse_date
 from .fields import FieldArgument, Fields, field_name
 from .fileslice import FileSlice
+from .folder import open_path
 from .framing import SMALL_SIZE
 from .messages import HTTPError, Request, Response
 from .parser import KEPT_HEAD_SIZE, Pair
@@ -55,18 +54,14 @@ class FileResponse(Response):
 
 def open_file(path: AnyPath) -> tuple[FileSlice, os.stat_result]:
     """Opens a regular file; raises HTTPError(404) where there is none, OSError where it cannot be read."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  no Path is needed
-            raise FileNotFoundError(errno.ENOENT, "not a file")
-        content = FileSlice(os.open(path, flags), 0, 0)
+        opened = open_path(os.fsencode(path))
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file has a NUL in its name
         raise HTTPError(404, "there is no such file") from None
-    status = os.fstat(content.fd)
-    if not stat.S_ISREG(status.st_mode):
+    if opened.is_folder:
+        opened.close()
         raise HTTPError(404, "there is no such file")
-    content.length = status.st_size
-    return content, status
+    return FileSlice(opened.fd, 0, opened.status.st_size), opened.status
 
 
 # ---- fields ---------------------------------------------------------------------------------------------------------
