@@ -19,16 +19,16 @@ GZIP_CACHE_SIZE = 16 << 20
 MAX_PREFERENCES = 1 << 10  # characters of what a client accepts; browsers send 150, and no client means much more
 
 _WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?")
-_MEMBER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:[ \t]*;[ \t]*q=([01](?:\.[0-9]{0,3})?))?", re.I)
 
 
 def parse_qualities(value: str) -> dict[str, float]:
     """Names in lower case and their q-values (RFC 9110 12.4.2); a malformed member counts as not there."""
     found = {}
     for member in value.split(","):
-        match = _MEMBER.fullmatch(member.strip(" \t"))
-        if match is not None:
-            found[match[1].lower()] = min(float(match[2] or 1), 1.0)
+        name, *parameters = [part.strip(" \t").lower() for part in member.split(";")]
+        weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        if _WEIGHT.fullmatch(weight):
+            found[name] = min(float(weight), 1.0)
     return found
 
 
@@ -102,10 +102,6 @@ def prefers_json(accept: str) -> bool:
     """Whether Accept names application/json, and HTML not at all or as less welcome; not if it is too long."""
     if len(accept) > MAX_PREFERENCES:
         return False
-    qualities: dict[str, float] = {}
-    for member in accept.split(","):
-        media_range, *parameters = [part.strip(" \t").lower() for part in member.split(";")]
-        weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
-        qualities[media_range] = min(float(weight), 1.0) if _WEIGHT.fullmatch(weight) else 0.0
+    qualities = parse_qualities(accept)
     json = qualities.get("application/json", 0.0)
     return json > max(qualities.get("text/html", 0.0), qualities.get("application/xhtml+xml", 0.0))
