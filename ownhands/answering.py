@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .connection import INTERRUPTS, ConnectionHandler
-from .content import Decoder, LengthDecoder, Outgoing
+from .content import Decoder, LengthDecoder, Outgoing, send
 from .fields import FieldArgument, Fields
 from .framing import CLOSE, KEEP_ALIVE, SMALL_SIZE, encode_small, frame
 from .limits import Limits
@@ -33,13 +33,11 @@ class AnsweringHandler(Limits, ConnectionHandler):
         on_error: Callable[[Request | None, BaseException], Any]
         log_exchange: Callable[[Request | None, Response, int], None]
 
-    _refused_line = ""  # the first line of what was no request, for the log
-    _is_behind = False  # whether there may be whole requests among the unused octets
-
     def setup(self) -> None:
         self.close_connection = False
         self._clock = self.server.clock
         self._unused = b""  # octets not used yet
+        self._is_behind = False  # whether there may be whole requests among them
         self._request_count = 0
         self._last_head: RequestHead | None = None  # of the last request, unless it was long
         self._exchange: Request | None = None  # the request to which an answer is owed
@@ -50,6 +48,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
         self._informational = b""  # informational responses that the client has not taken
         self._persistent = True  # whether the connection goes on after the answer, unless the server stops
         self._was_refused = False  # whether more may come that nobody reads
+        self._refused_line = ""  # the first line of what was no request, for the log
         self._logs_exchanges = access_log.isEnabledFor(logging.INFO)
         is_tls = hasattr(self.connection, "getpeercert")
         self.deadline = self._clock() + (self.handshake_timeout if is_tls else self.head_timeout)
@@ -145,10 +144,9 @@ class AnsweringHandler(Limits, ConnectionHandler):
             return
         self._informational += encode_status_line(status) + fields.octets + b"\r\n"
         try:
-            sent = self.connection.send(self._informational)
+            self._informational = self._informational[send(self.connection, self._informational):]
         except OSError:
-            return  # it goes out before the answer, if the client is still there
-        self._informational = self._informational[len(self._informational) if sent is None else sent:]
+            pass  # it goes out before the answer, if the client is still there
 
     def _send_answer(self, request: Request, response: Response) -> None:
         """Sends the answer to a request, or begins to."""
@@ -285,7 +283,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
         if self._reception is not None:
             self._reception.close()
             self._reception = None
-        if was_answered:  # it is the dropped content of an earlier request that is malformed
+        if was_answered:  # what comes is of an earlier request, whose content nobody wants: nothing is owed
             return self._linger()
         request = self._exchange
         is_head = self._unused.lstrip(b"\r\n").startswith(b"HEAD ")

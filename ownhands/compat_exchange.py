@@ -14,7 +14,7 @@ from .answering import LAST_RESORT
 from .compat_input import EndedEarly, Input, RawChunks
 from .compat_output import Output, Written
 from .connection import Interrupt, wait_until_ready, wait_until_taken
-from .content import Decoder, Outgoing
+from .content import Decoder, Outgoing, send
 from .exchange import ExchangeHandler
 from .logs import log
 from .messages import HTTPError, Request, Response
@@ -303,19 +303,18 @@ class Exchanges(ExchangeHandler):
 
     def send_some(self, octets: bytes) -> int:
         try:
-            sent = self.connection.send(octets)
+            return send(self.connection, octets)
         except BlockingIOError:
             return 0
-        return len(octets) if sent is None else sent
 
     def send_all(self, octets: bytes) -> None:
         if self._informational:
             octets, self._informational = self._informational + octets, b""
         rest = memoryview(octets)
         while rest:
-            sent = self.wait_for(lambda: self.connection.send(rest), True, self.send_timeout)  # noqa: B023
-            self.moved += len(rest) if sent is None else sent
-            rest = rest[len(rest) if sent is None else sent:]
+            sent = self.wait_for(lambda: send(self.connection, rest), True, self.send_timeout)  # noqa: B023
+            self.moved += sent
+            rest = rest[sent:]
 
     def wait_for(self, act: Callable[[], Any], for_writing: bool, timeout: float) -> Any:
         """What `act` gives, once the connection is ready for it; raises TimeoutError."""

@@ -219,6 +219,12 @@ class ContentError(ValueError):
     """A content that does not keep what its head has promised; once that is out, the connection cannot go on."""
 
 
+def send(connection: Any, octets: bytes | memoryview) -> int:
+    """How many octets the connection takes now; one whose `send` says nothing has taken all. Raises OSError."""
+    sent: int | None = connection.send(octets)
+    return len(octets) if sent is None else sent
+
+
 class Outgoing:
     """A response on its way out: octets the connection has not taken yet, and where more come from.
 
@@ -251,10 +257,9 @@ class Outgoing:
         before, pieces = self.size, 0
         try:
             while self._buffer or self._next_piece():
-                piece = self._buffer[:TURN_SIZE]
-                sent = connection.send(piece)
-                self.size += len(piece) if sent is None else sent
-                self._buffer = self._buffer[len(piece) if sent is None else sent:]
+                sent = send(connection, self._buffer[:TURN_SIZE])
+                self.size += sent
+                self._buffer = self._buffer[sent:]
                 pieces += 1
                 if pieces == TURN_PIECES or self.size - before >= TURN_SIZE:
                     return False
