@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from .content import ChunkedDecoder
 from .messages import Response
-from .parser import ProtocolError
+from .parser import MAX_LENGTH_DIGITS, ProtocolError
 
 WRITE_THROUGH = 64 << 10  # octets kept back; beyond, the handler's thread waits for the client to take them
 LONGEST_HEAD = 256 << 10  # octets of a response head looked at
@@ -97,7 +97,8 @@ class AnswerReader:
             self._stage, self.complete = AnswerReader._take_counted, True
         elif codings == [b"chunked"] and not lengths:
             self._stage, self._decoder = AnswerReader._take_chunks, ChunkedDecoder(1 << 10, 64 << 10, 16 << 10)
-        elif not codings and len(set(lengths)) == 1 and lengths[0].isdigit() and len(lengths[0]) < 19:
+        elif not codings and len(set(lengths)) == 1 and lengths[0].isdigit() and (
+                len(lengths[0]) <= MAX_LENGTH_DIGITS):
             self._remaining = int(lengths[0])
             self._stage, self.complete = AnswerReader._take_counted, not self._remaining
         else:

@@ -17,11 +17,11 @@ from .fields import Fields
 from .fileslice import FileSlice
 from .messages import Response
 from .parser import encode_status_line
-from .version import __version__
+from .version import PRODUCT
 
 SMALL_SIZE = 64 << 10  # octets of content that are worth copying, to be sent together with the head
 CLOSE, KEEP_ALIVE = b"Connection: close\r\n", b"Connection: keep-alive\r\n"
-SERVER_LINE = b"Server: OwnHands/%b\r\n" % __version__.encode()
+SERVER_LINE = b"Server: %b\r\n" % PRODUCT.encode()
 NO_CONTENT = frozenset([204, 205, 304])  # statuses whose responses never have content (RFC 9110 15.3.5, 6 and 15.4.5)
 _PLAIN_FILES = frozenset([io.BufferedReader, io.BufferedRandom, io.FileIO])
 

@@ -15,12 +15,12 @@ from urllib.parse import unquote_to_bytes
 
 from .content import PIECE_SIZE, ContentError
 from .fields import FieldArgument, Fields, kept_if_short
-from .framing import SMALL_SIZE, declared_length, regular_rest
+from .framing import SMALL_SIZE, declared_length
 from .grammar import IS_NAME, IS_VALUE
 from .listener import WILDCARDS
 from .messages import Response
 from .parser import KEPT_HEAD_SIZE, Pair, check_field
-from .version import __version__
+from .version import PRODUCT
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
@@ -99,13 +99,6 @@ class FileWrapper:
             yield piece
             left -= len(piece)
 
-    def remaining(self) -> tuple[int, int] | None:
-        """Where in a plain file its content begins, and how many octets it has; None where only reading will tell.
-
-        That is so for what only has a file inside, as gzip's does, and for a file in /proc: no size, and yet octets.
-        """
-        return regular_rest(self.filelike)
-
 
 @lru_cache(maxsize=64)
 def server_environ(host: str, port: int, scheme: str, is_multithread: bool) -> dict[str, Any]:
@@ -113,7 +106,7 @@ def server_environ(host: str, port: int, scheme: str, is_multithread: bool) -> d
     environ: dict[str, Any] = {
         "REQUEST_METHOD": "", "SCRIPT_NAME": "", "PATH_INFO": "", "QUERY_STRING": "", "REQUEST_URI": "", "RAW_URI": "",
         "SERVER_NAME": socket.gethostname() if host in WILDCARDS else host, "SERVER_PORT": str(port),
-        "SERVER_PROTOCOL": "", "SERVER_SOFTWARE": f"OwnHands/{__version__}", "GATEWAY_INTERFACE": "CGI/1.1",
+        "SERVER_PROTOCOL": "", "SERVER_SOFTWARE": PRODUCT, "GATEWAY_INTERFACE": "CGI/1.1",
         "wsgi.version": (1, 0), "wsgi.url_scheme": scheme, "wsgi.input": None, "wsgi.input_terminated": True,
         "wsgi.errors": ErrorStream(), "wsgi.multithread": is_multithread, "wsgi.multiprocess": False,
         "wsgi.run_once": False, "wsgi.file_wrapper": FileWrapper, "wsgi.early_hints": None}
@@ -243,7 +236,7 @@ class WSGIResponse(Response):
         """Sends octets before the application has returned. It waits for the client."""
         if self.handler is None:
             raise RuntimeError("write was called when the application had returned")
-        self.handler.send_written(self, check_piece(octets))
+        self.handler.send_written(self, check_bytes(octets))
 
     def early_hints(self, headers: Iterable[Pair]) -> None:
         """wsgi.early_hints: sends a 103 with these fields, unless the answer is on its way. Raises ValueError."""
@@ -266,7 +259,7 @@ class WSGIResponse(Response):
         return other
 
 
-def check_piece(piece: Any) -> bytes:
+def check_bytes(piece: Any) -> bytes:
     if type(piece) is not bytes:
         hint = " (it returns a list of bytes, not bytes themselves)" if type(piece) is int else ""
         raise TypeError(f"a WSGI application gives bytes, not {type(piece).__name__}{hint}")
@@ -298,7 +291,7 @@ def _in_batches(items: list[bytes] | tuple[bytes, ...]) -> Iterator[bytes]:
     """What is all there, in pieces that are worth sending: PEP 3333's delay is that of a piece which is yet to come."""
     batch: list[bytes] = []
     size = 0
-    for item in map(check_piece, items):
+    for item in map(check_bytes, items):
         size += len(item)
         if size > SMALL_SIZE:
             yield b"".join(batch)

@@ -328,7 +328,6 @@ def own_path(request: Request) -> str:
 def receive_put(request: Request, folder: Path, name: str, terms: Terms) -> Response:
     """Stores the content of a PUT that `check_upload` let through: 201, or 204 where it took the place of another."""
     check = functools.partial(check_put, request, folder, name, terms)
-    check()  # the content may have been long in coming; and none at all is unchecked
     terms = terms._replace(overwrite=terms.overwrite and not _is_for_new(request))  # which another process may make
     if isinstance(request.stream, Partial):
         is_new = request.stream.publish(folder / name, terms.overwrite, check)

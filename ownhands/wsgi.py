@@ -10,13 +10,13 @@ from typing import Any
 from wsgiref.types import WSGIApplication
 
 from .connection import INTERRUPTS, wait_until_taken
-from .content import ContentError, FileOutgoing, Outgoing, can_send_files
-from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_pieces, server_lines, without_lines
+from .content import ContentError, FileOutgoing, Outgoing, can_send_files, send
+from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_pieces, regular_rest, server_lines, without_lines
 from .gateway import (
     FileWrapper,
     WSGIResponse,
+    check_bytes,
     check_length,
-    check_piece,
     decode_path,
     fault_of_call,
     field_variables,
@@ -150,7 +150,7 @@ class WSGIHandler(RequestHandler):
             if type(result) is FileWrapper and self._begin_file(request, response, result):
                 return
             pieces = pieces_of(result)
-            first = next((piece for piece in pieces if check_piece(piece)), b"")
+            first = next((piece for piece in pieces if check_bytes(piece)), b"")
             if response.head is None:
                 raise RuntimeError("the application gave content, or its end, and has not called start_response")
             if response.was_written:
@@ -177,7 +177,7 @@ class WSGIHandler(RequestHandler):
 
     def _begin_file(self, request: Request, response: WSGIResponse, wrapper: FileWrapper) -> bool:
         """A plain file as content: its length is known, and it need not pass through here. False for any other."""
-        head, place = response.head, wrapper.remaining()
+        head, place = response.head, regular_rest(wrapper.filelike)
         if head is None or response.was_written:
             return False
         offset, size = place or (None, None)
@@ -217,9 +217,9 @@ class WSGIHandler(RequestHandler):
         left = memoryview(octets)
         while left:
             try:
-                sent = self.connection.send(left)
-                response.written_size += len(left) if sent is None else sent
-                left = left[len(left) if sent is None else sent:]
+                sent = send(self.connection, left)
+                response.written_size += sent
+                left = left[sent:]
             except BlockingIOError:
                 deadline = pace.deadline(self._clock(), len(octets) - len(left))
                 if not wait_until_taken(self.connection, deadline - self._clock()):
@@ -306,8 +306,8 @@ class ClientHasGone(ConnectionError):
 def _joined(items: list[bytes] | tuple[bytes, ...]) -> bytes | None:
     """The content that is all there, if it is worth copying into one piece."""
     if len(items) == 1:
-        return check_piece(items[0])
-    return b"".join(map(check_piece, items)) if sum(map(len, items)) <= SMALL_SIZE else None
+        return check_bytes(items[0])
+    return b"".join(map(check_bytes, items)) if sum(map(len, items)) <= SMALL_SIZE else None
 
 
 def _has_one_item(result: Any) -> bool:
