@@ -130,7 +130,8 @@ def open_steps(base: bytes, names: Sequence[bytes]) -> Opened:
 def open_path(path: bytes, directory: int | None = None, no_follow: int = 0) -> Opened:
     """Opens a regular file or a folder, below an open `directory` if there is one; raises OSError.
 
-    FileNotFoundError for what is neither. Looks first: opening alone can disturb a device, or somebody who waits at a pipe. Then looks at what is open.
+    FileNotFoundError for what is neither. Looks first: opening alone can disturb a device, or somebody who waits at a
+    pipe. Then looks at what is open.
     """
     mode = os.stat(path, dir_fd=directory, follow_symlinks=not no_follow).st_mode
     if stat.S_ISLNK(mode):
