@@ -178,9 +178,11 @@ class Engine(Lane):
             if turner is not None and not (
                     watch.is_listener or turner.close_connection or turner.is_idle or turner.is_lingering):
                 self._note_undone(watch)  # before it is away no more: one of both is told
-            self._forget(watch)
-            with self._lock:
-                self._crew.away.discard(turn)
+            try:
+                self._forget(watch)
+            finally:
+                with self._lock:
+                    self._crew.away.discard(turn)
         if self._arrivals or self._stopping or self._held is not None:
             self._waker.wake()
 

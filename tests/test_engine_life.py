@@ -1,5 +1,6 @@
 """The engine without time: deadlines, too many connections, and the end."""
 import math
+import threading
 import unittest
 from unittest import mock
 
@@ -134,14 +135,26 @@ class FailureTest(EngineTest):
             self.stage.turn(1001, other)
         self.assertEqual(["turn"], other.log)
 
-    def test_of_closing_is_survived(self):
+    @params(OSError, SystemExit)
+    def test_of_closing_is_survived(self, error):
         turner, other = self.stage.add(1000), self.stage.add(1001)
         turner.steps.append(turner.end)
-        self.engine._close = mock.Mock(side_effect=OSError)
+        self.engine._close = mock.Mock(side_effect=error)
         with self.assertLogs("ownhands", "ERROR"):
             self.stage.turn(1000, turner)
             self.stage.turn(1001, other)
         self.assertEqual(["turn"], other.log)
+
+    def test_of_closing_behind_an_overtaken_turn_holds_up_no_end(self):
+        turner = self.stage.add(1000)
+        self.engine._close = mock.Mock(side_effect=type("Odd", (BaseException,), {}))
+        block = self.stage.block(1000, turner)
+        self.stage.overtake()
+        turner.end()
+        with mock.patch.object(threading, "excepthook") as died:
+            block.end()
+            wait_for(lambda: died.called)
+        self.assertEqual(self.engine._crew.away, set())
 
 
 class DeadlinesTest(unittest.TestCase):
