@@ -13,7 +13,7 @@ from typing import Any
 from .answering import LAST_RESORT
 from .compat_input import EndedEarly, Input, RawChunks
 from .compat_output import Output, Written
-from .connection import Interrupt, wait_until_ready, wait_until_taken
+from .connection import Interrupt, nothing, wait_until_ready, wait_until_taken
 from .content import Decoder, Outgoing, send
 from .exchange import ExchangeHandler
 from .logs import log
@@ -77,7 +77,8 @@ class Exchanges(ExchangeHandler):
         self.connection.setblocking(True)
         if self.make_handler() is None:
             self.close_connection = True
-        else:
+            self.handle = nothing  # type: ignore[method-assign]  # its turn was that: only the end is left
+        with contextlib.suppress(OSError):  # the handler may have closed it
             self.connection.setblocking(False)
 
     def _fail(self, error: BaseException) -> None:
@@ -324,7 +325,7 @@ class Exchanges(ExchangeHandler):
             except BlockingIOError:
                 started = self._clock()
                 allowed = min(timeout, allowance(self.moved, self.min_rate, self.rate_grace) - self.waited)
-                for_write = for_writing or getattr(self.connection, "wants_write", False)
+                for_write = getattr(self.connection, "wants_write", for_writing)  # which TLS may want otherwise
                 is_ready = (wait_until_taken(self.connection, allowed) if for_write
                             else wait_until_ready(self.connection, False, allowed))
                 self.waited += self._clock() - started

@@ -17,7 +17,7 @@ from .compat_output import Output
 from .connection import Interrupt
 from .engine import Engine
 from .knobs import handler_class
-from .listener import max_descriptors
+from .listener import max_descriptors, prepare
 from .logs import log
 from .monitor import Monitor
 from .server import HTTPServer as EngineServer
@@ -126,17 +126,18 @@ class Room(EngineServer):
         found = handler_class(self.front.RequestHandlerClass)
         return not isinstance(found, type) or bool(rules.handler_reasons(found))
 
+    @property
+    def setup_may_wait(self) -> bool:
+        """Whether all of a connection may be served there."""
+        return self.makes_opaque
+
     # ---- life cycle -------------------------------------------------------------------------------------------------
 
     def run(self, poll_interval: float) -> None:
         """Serves until `begin_stop`; in what a handler raises to end the program, and on KeyboardInterrupt, too."""
         listener = self.front.socket
         blocking = listener.gettimeout()
-        listener.settimeout(0)
-        try:
-            listener.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)  # accepted connections inherit it
-        except OSError:
-            pass  # not a TCP socket
+        prepare(listener)
         try:
             self.start_flusher()
             if self.is_serial:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .connection import ConnectionHandler
 from .engine import Engine, EngineThread
 from .knobs import handler_class
-from .listener import Acceptor, bind, describe_url, max_descriptors, raise_descriptor_limit
+from .listener import Acceptor, bind, describe_url, max_descriptors, prepare, raise_descriptor_limit
 from .logs import log
 from .monitor import Monitor
 from .program import Latch, handling_signals, switching_threads_after
@@ -48,6 +48,9 @@ class LifeCycle(ThreadingMixIn, TCPServer):
         BaseServer.__init__(self, server_address, RequestHandlerClass)
         self.is_stopping = False
         self.socket: socket.socket | None = None  # type: ignore[assignment]  # the listener, once it is open
+        self._bound: socket.socket | None = None  # the last one that was not given by the program
+        self._had_own_socket = False  # whether the last one was
+        self._unix_path = ""
         found = handler_class(RequestHandlerClass)
         self.serves_in_turns = isinstance(found, type) and issubclass(found, ConnectionHandler)
         self._engines: list[Engine] = []
@@ -66,14 +69,21 @@ class LifeCycle(ThreadingMixIn, TCPServer):
     def open(self) -> None:
         """Opens the port; `url` is known then. Raises OSError.
 
-        A listening `socket` that was set before, plain or wrapped in TLS, is taken as it is.
+        A listening `socket` that was set before, plain or wrapped in TLS, is taken as it is. It is closed when serving
+        ends; RuntimeError if another one is not set for the next time.
         """
         if self.socket is None:
+            if self._had_own_socket:
+                raise RuntimeError("the listener that was set as `socket` is closed: set another one to serve again")
             self.server_bind()
+            self._bound = self.socket
         assert self.socket is not None
-        self.socket.setblocking(False)
+        self._had_own_socket = self.socket is not self._bound
+        prepare(self.socket)
         address = self.socket.getsockname()
-        if isinstance(address, tuple) and address[1] != self.server_address[1]:  # a Unix socket's is none
+        if not isinstance(address, tuple):
+            self._unix_path = os.fsdecode(address).replace("\0", "@")  # which is how abstract ones are written
+        elif address[1] != self.server_address[1]:
             self.server_address = address[:2]
 
     def server_bind(self) -> None:
@@ -87,8 +97,15 @@ class LifeCycle(ThreadingMixIn, TCPServer):
         self.server_address = (host, self.socket.getsockname()[1])
 
     @property
+    def setup_may_wait(self) -> bool:
+        """Whether to make a handler may take as long as its client does."""
+        return not self.serves_in_turns
+
+    @property
     def url(self) -> str:
-        """Where the server is, with the real port once it is open."""
+        """Where the server is, with the real port once it is open; unix:PATH on a Unix socket."""
+        if self._unix_path:
+            return f"unix:{self._unix_path}"
         is_tls = self.tls is not None or hasattr(self.socket, "context")
         host, port = self.server_address[:2]
         return describe_url("https" if is_tls else "http", str(host), int(port))
@@ -303,5 +320,5 @@ class LifeCycle(ThreadingMixIn, TCPServer):
             return self.server_close() if is_last else None
         try:
             self._end_connection(turner)
-        except Exception:
+        except (Exception, SystemExit):
             self.handle_error(turner.connection, turner.client_address)

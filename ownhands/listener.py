@@ -7,6 +7,7 @@ import math
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from .logs import log
@@ -58,10 +59,10 @@ def bind(host: str, port: int, backlog: int, reuse_address: bool) -> socket.sock
     name = host.encode() if host.isascii() else host  # what has an IDN takes long to encode, and imports much for it
     found = socket.getaddrinfo(name or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, address = found[0]
-    return _listen(family, address[:2], backlog, reuse_address)  # type: ignore[arg-type]
+    return _listen(family, address, backlog, reuse_address)
 
 
-def _listen(family: socket.AddressFamily, address: tuple[str, int], backlog: int, reuse_address: bool,
+def _listen(family: socket.AddressFamily, address: tuple[Any, ...], backlog: int, reuse_address: bool,
             dualstack: bool = False) -> socket.socket:
     listener = Listener(family)
     try:
@@ -69,13 +70,22 @@ def _listen(family: socket.AddressFamily, address: tuple[str, int], backlog: int
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dualstack)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
         listener.bind(address)
         listener.listen(backlog)
     except BaseException:
         listener.close()
         raise
     return listener
+
+
+def prepare(listener: socket.socket) -> None:
+    """Makes a listener, also one of a program's own, fit for the engine: no waiting, and none of Nagle's algorithm.
+
+    Accepted connections inherit the latter.
+    """
+    listener.setblocking(False)
+    with suppress(OSError):  # it need not be TCP's
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def describe_url(scheme: str, host: str, port: int) -> str:
@@ -139,7 +149,7 @@ class Acceptor:
     def __init__(self, server: Any, clock: Any, gives_way: Callable[[], bool] = bool,
                  has_room: Callable[[], bool] = lambda: True, life: Any = None,
                  others_lead: Callable[[], list[bool]] = list) -> None:
-        """`server` is a BaseServer that says whether it `serves_in_turns`, and `is_stopping`; `clock` gives seconds.
+        """`server` is a BaseServer that says whether `setup_may_wait`, and `is_stopping`; `clock` gives seconds.
 
         `gives_way` is asked before each first turn: whether another thread leads from there on, so that this one
         accepts no more. Not before accepting: the next leader would find the same connection, and one after it.
@@ -172,15 +182,15 @@ class Acceptor:
     def refuse_turn(self) -> None:
         """No thread is free: connections wait in the engine rather than in the backlog, so that they are answered.
 
-        Those of a socketserver handler do not, for it would take a thread to wait for what their client says; nor do
-        any while another engine has a thread for them. Of several engines each takes one at a time.
+        Not where one would hold this thread from its beginning, as of a socketserver handler; nor while another engine
+        has a thread for it. Of several engines each takes one at a time.
         """
         others = self.others_lead()
         if any(others):
             return
         # Not for long, as `verify_request` may take its time, and nobody leads meanwhile.
         until = self.clock() + (0 if others else ACCEPT_FOR)
-        while self.server.serves_in_turns and self.has_room() and self._accept() and self.clock() < until:
+        while not self.server.setup_may_wait and self.has_room() and self._accept() and self.clock() < until:
             pass
 
     @property

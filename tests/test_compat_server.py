@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import unittest
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPSConnection
@@ -396,6 +397,33 @@ class MakerTest(unittest.TestCase):
         for server_class in BOTH:
             with serving(maker, server_class) as server:
                 self.assertEqual([get(server), get(server)], [(200, b"hi")] * 2)
+
+    @params(*BOTH)
+    def test_that_is_a_function_for_a_classic_class_ends_connections_too(self, server_class):
+        class Endless(MakerTest.Classic):
+            def do_GET(self):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"hi")
+
+        with serving(lambda *arguments: Endless(*arguments), server_class) as server, \
+                connect(server, b"GET / HTTP/1.0\r\n\r\n") as client:
+            self.assertTrue(read_until(client, b"no such end").endswith(b"hi"))
+
+    def test_that_is_a_function_for_a_classic_class_is_called_by_one_thread(self):
+        class Slow(MakerTest.Classic):
+            def do_GET(self):
+                threads.append(threading.current_thread().name)
+                time.sleep(0.02)
+                self.answer(b"hi")
+
+        threads = []
+        with serving(lambda *arguments: Slow(*arguments), compat.HTTPServer) as server:
+            clients = [connect(server, request(fields=CLOSE)) for _ in range(3)]
+            for client in clients:
+                with client:
+                    self.assertTrue(read_until(client, b"hi").endswith(b"hi"))
+        self.assertEqual(len(set(threads)), 1)
 
     @params(True, False)
     def test_finds_files(self, is_head):

@@ -12,7 +12,7 @@ from ownhands.listener import ACCEPT_FOR, ACCEPTS_A_TURN, PAUSE, Acceptor, bind,
 
 
 class FakeServer:
-    serves_in_turns = True
+    setup_may_wait = False
     is_stopping = False
     request_queue_size = 5
 
@@ -134,7 +134,7 @@ class AcceptorTest(unittest.TestCase):
 
     def test_and_not_for_those_that_need_a_thread(self):
         self.accept()
-        self.server.serves_in_turns = False
+        self.server.setup_may_wait = True
         self.server.outcomes.append("a")
         self.acceptor.refuse_turn()
         self.assertEqual([], self.server.log)

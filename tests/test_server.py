@@ -385,6 +385,18 @@ class GivenSocketTest(ServerTest):
         server.socket = listener
         with server:
             self.assertEqual(f"http://127.0.0.1:{listener.getsockname()[1]}/", server.url)
+            self.assertTrue(listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def test_no_other_takes_its_place_the_next_time(self):
+        server = HTTPServer("127.0.0.1", 0, Quiet)
+        server.socket = socket.create_server(("127.0.0.1", 0))
+        with server:
+            pass
+        with self.assertRaisesRegex(RuntimeError, "set another one"):
+            server.start()
+        server.socket = socket.create_server(("127.0.0.1", 0))
+        with server:
+            self.assertIn(b"200 OK", self.answer(self.connect(server, GET)))
 
     @unittest.skipUnless(hasattr(socket, "AF_UNIX"), "the system has none")
     def test_a_client_of_a_unix_socket_has_no_address(self):
@@ -400,6 +412,7 @@ class GivenSocketTest(ServerTest):
                 client.connect(f"{folder}/server")
                 client.sendall(GET)
                 self.assertIn(b"200 OK", client.recv(65536))
+                self.assertEqual(f"unix:{folder}/server", server.url)
             self.assertIn("INFO:ownhands.access:- - - ", logs.output[0])
 
 
