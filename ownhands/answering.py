@@ -205,7 +205,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
         assert pace is not None and response is not None
         pace.pause(self._clock())
         try:
-            self.wants_write = not outgoing.send_some(self.connection)
+            is_out = outgoing.send_some(self.connection)
         except (OSError, *INTERRUPTS):
             raise
         except BaseException as error:
@@ -215,7 +215,8 @@ class AnsweringHandler(Limits, ConnectionHandler):
             return
         if self.close_connection:  # what makes the pieces has said so
             self._persistent = self.close_connection = False
-        if self.wants_write:
+        self.wants_write = not is_out and getattr(self.connection, "wants_write", True)  # TLS may have to read first
+        if not is_out:
             self.deadline = pace.wait(self._clock(), self.connection, outgoing.size)
         else:
             self._outgoing = None

@@ -162,10 +162,11 @@ def wait_until_taken(connection: Any, timeout: float) -> bool:
 
     That need not mean that more can be sent already: try, and wait again for as long as the client may still take.
     """
-    if wait_until_ready(connection, True, timeout * FIRST_LOOK):
+    for_writing = getattr(connection, "wants_write", True)  # TLS may have to read first
+    if wait_until_ready(connection, for_writing, timeout * FIRST_LOOK):
         return True
     before = unacknowledged(connection)
-    if wait_until_ready(connection, True, timeout * (1 - FIRST_LOOK)):
+    if wait_until_ready(connection, for_writing, timeout * (1 - FIRST_LOOK)):
         return True
     after = unacknowledged(connection)
     return before is not None and after is not None and after < before

@@ -129,9 +129,12 @@ class ExchangeHandler(AnsweringHandler):
         self.abandon()
 
     def refuse_turn(self) -> None:
-        """All threads are busy, and were for too long: 503, unless an answer is on its way already."""
-        if self._outgoing is None:
+        """All threads are busy, and were for too long: 503, unless an answer is on its way already; that goes on."""
+        outgoing = self._outgoing
+        if outgoing is None:
             self.take_step(self.handle if self.is_lingering else self._refuse_busy)
+        elif outgoing.pace is not None:  # this was not the client's time
+            self.deadline = outgoing.pace.wait(self._clock(), self.connection, outgoing.size)
 
     def _refuse_busy(self) -> None:
         busy = HTTPError(503, "too busy, try again later", retry_after=10)

@@ -6,7 +6,7 @@ import re
 import socket
 import ssl
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ def make_context(tls: ssl.SSLContext | CertificateFiles) -> ssl.SSLContext:
     Raises OSError (ssl.SSLError among them) for files that cannot be used, TypeError for what is none of these.
     """
     if isinstance(tls, ssl.SSLContext):
+        if tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+            raise TypeError("tls is a context for clients: make one with ssl.create_default_context("
+                            "ssl.Purpose.CLIENT_AUTH), or give the two files")
         return tls
     if not isinstance(tls, (tuple, list)) or len(tls) != 2:
         raise TypeError("tls is an ssl.SSLContext, or two files: (certificate, key)")
@@ -71,6 +74,7 @@ class TLSConnection:
 
     def recv(self, size: int, /) -> bytes:
         """Octets that have come, all that were decrypted: a poll would not show them. Raises ProtocolError(400)."""
+        self.wants_write = False  # unless OpenSSL says otherwise
         if not self._has_begun:
             self._begin()
         if self.speaks_http:
@@ -89,6 +93,7 @@ class TLSConnection:
             raise ProtocolError(400, "this port speaks https")
 
     def send(self, data: bytes | memoryview, /) -> int:
+        self.wants_write = True  # as above
         if self.speaks_http:
             return socket.socket.send(self.sslsocket, data)
         piece = data[:SEND_SIZE]
@@ -134,11 +139,14 @@ class TLSConnection:
     def _say_goodbye(self) -> None:
         if self.speaks_http or self.is_cut:
             return
-        try:
+        timeout = self.sslsocket.gettimeout()
+        with suppress(OSError, ValueError):  # it has been said, and the client need not answer; or no handshake was
+            self.sslsocket.settimeout(0)  # for the client may take its time to say the same
             with self._alone():
                 self.sslsocket.unwrap()
-        except (OSError, ValueError):
-            pass  # it has been said, and the client need not answer; or there was no handshake
+        if timeout != 0:
+            with suppress(OSError):
+                self.sslsocket.settimeout(timeout)
 
     def getpeercert(self) -> dict[str, Any] | None:
         """The client's certificate, if the context asks for one and has verified it."""

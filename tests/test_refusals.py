@@ -214,6 +214,14 @@ class Busy(unittest.TestCase):
         session.take()
         self.assertEqual(statuses(session.replies()), [200])
 
+    def test_an_answer_that_waits_for_a_thread_is_not_too_slow(self):
+        session = Session(Echo, room=10, send_timeout=10)
+        session.send(GET)
+        for _ in range(3):
+            session.clock.now += 10
+            session.handler.refuse_turn()
+            self.assertGreater(session.handler.deadline, session.clock.now)
+
     def test_a_client_that_was_refused_is_not_refused_again(self):
         session = self.refused(BAD)
         session.wire.coming.append(GET)

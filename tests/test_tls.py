@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import unittest
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from socketserver import StreamRequestHandler
 from unittest import mock
@@ -89,6 +89,35 @@ class TLSTest(unittest.TestCase):
 
     def get(self, server, context=None):
         return self.exchange(self.connect(server, context), encode_request("/"))[0]
+
+
+class Conversation:
+    """A TLS client by hand, whose own octets may be kept back."""
+
+    def __init__(self, connection, context):
+        self.connection = connection
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                connection.sendall(self.outgoing.read())
+                self.incoming.write(connection.recv(65536))
+            else:
+                break
+
+    def say(self, octets):
+        self.tls.write(octets)
+        self.connection.sendall(self.outgoing.read())
+
+    def listen(self):
+        """Takes what comes until there is something to send, and gives that."""
+        while not self.outgoing.pending:
+            self.incoming.write(self.connection.recv(65536))
+            with suppress(ssl.SSLWantReadError):
+                self.tls.read(65536)
+        return self.outgoing.read()
 
 
 def read_all(connection):
@@ -247,12 +276,46 @@ class TestThreads(unittest.TestCase):
 
 
 class TestEnd(unittest.TestCase):
+    def test_is_said_without_waiting_for_the_clients(self):
+        ours, client = socket.socketpair()
+        self.addCleanup(client.close)
+        timeouts = []
+        waiting = mock.Mock(gettimeout=lambda: None, settimeout=timeouts.append,
+                            unwrap=lambda: self.assertEqual(timeouts, [0]))
+        TLSConnection(waiting).close()
+        ours.close()
+        self.assertEqual(timeouts, [0, None])
+
     @params(ssl.SSLZeroReturnError, ssl.SSLEOFError)
     def test_a_client_that_has_ended_the_connection_takes_nothing(self, error):
         ended = mock.Mock(spec=ssl.SSLSocket)
         ended.send.side_effect = error
         with self.assertRaises(ConnectionError):
             TLSConnection(ended).send(b"octets")
+
+
+class TestStalled(TLSTest):
+    def test_what_has_to_be_read_before_more_is_sent_is_waited_for(self):
+        """A client that stops in the middle of a certificate that it was asked for, with an answer on its way."""
+        class Asking(Echo):
+            def on_head(self, request):
+                self.connection.verify_client_post_handshake()
+
+        context = make_context(self.files.pair)
+        AUTHORITY.configure_trust(context)
+        context.verify_mode, context.post_handshake_auth = ssl.CERT_OPTIONAL, True
+        with self.serving(Asking, tls=context, content_timeout=0.05, send_timeout=0.2) as server:
+            client_context = self.client_context()
+            client_context.post_handshake_auth = True
+            client_context.load_cert_chain(*self.files.pair)
+            client = Conversation(self.connect_plainly(server), client_context)
+            client.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+            flight = client.listen()
+            client.connection.sendall(flight[:5 + int.from_bytes(flight[3:5])])  # its first record
+            before = server._engines[0]._turns
+            with suppress(ConnectionError):
+                read_all(client.connection)
+            self.assertLess(server._engines[0]._turns - before, 100)
 
 
 class TestCut(TLSTest):
@@ -314,7 +377,7 @@ HTTPServer("127.0.0.1", 0, tls={kind}(sys.argv[1:])).serve()
                 server.reload_tls()
             self.assertEqual(self.serial(server), before)
 
-    @params("cert.pem", ("cert.pem",), 5)
+    @params("cert.pem", ("cert.pem",), 5, ssl.create_default_context())
     def test_what_is_no_pair_of_files_is_an_error(self, tls):
         with self.assertRaises(TypeError):
             HTTPServer(tls=tls)
