@@ -164,6 +164,7 @@ class Output:
 
     def __init__(self, sender: Sender, method: str) -> None:
         self.sender, self.reader = sender, AnswerReader(method)
+        self.has_begun = False  # whether anything was written
         self.sent = 0  # octets
         self.unbuffered = False
         self.closed = False
@@ -179,6 +180,7 @@ class Output:
         with self._lock:
             if self.closed:
                 raise ValueError("the answer is over, nothing can be written to it")
+            self.has_begun = True
             self._pieces.append(octets)
             self._size += len(octets)
             if self.unbuffered or self._size > WRITE_THROUGH:
@@ -251,11 +253,6 @@ class Output:
         """A handler that closes its wfile has written all it will."""
         with self._lock:
             self.closed = True
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether anything was written."""
-        return bool(self.sent or self._pieces or self._unsent)
 
     @property
     def _sock(self) -> Any:

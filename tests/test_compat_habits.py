@@ -12,6 +12,7 @@ from unittest import mock
 from nose2.tools import params
 
 from ownhands import compat
+from ownhands.compat_output import Output
 from ownhands.compat_server import Room
 from tests.engines import wait_for
 from ownhands.testing import MockConnection
@@ -39,6 +40,13 @@ class ReadingTest(unittest.TestCase):
             client.close()
             wait_for(lambda: seen)
         self.assertEqual(seen, [b""])
+
+    def test_knows_that_while_it_is_sent(self):
+        seen = []
+        output = Output(mock.Mock(take_continue=bytes, send_all=lambda _: seen.append(output.has_begun)), "GET")
+        output.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        output.flush()
+        self.assertEqual(seen, [True])
 
     @params(("", b""), ("Content-Length: 2\r\n", b"ab"))
     def test_waits_on_a_connection_that_was_taken(self, fields, body):
