@@ -192,12 +192,16 @@ class AnsweringHandler(Limits, ConnectionHandler):
 
     def _begin_sending(self, response: Response, outgoing: Outgoing) -> None:
         self._outgoing, outgoing.response = outgoing, response
-        if self.close_connection:  # the handler has said so: when the answer is out, not before
-            self._persistent = self.close_connection = False
+        self._put_off_close()
         outgoing.prepend(self._informational)
         self._informational = b""
         outgoing.pace = SendPace(self._clock(), outgoing.size, self.send_timeout, self.min_rate, self.rate_grace)
         self._send_outgoing(outgoing)
+
+    def _put_off_close(self) -> None:
+        """Where the program's code has said that the connection ends: when the answer is out, not before."""
+        if self.close_connection:
+            self._persistent = self.close_connection = False
 
     def _send_outgoing(self, outgoing: Outgoing) -> None:
         """Sends what the client takes now. A content that breaks its promise ends the connection, so it can tell."""
@@ -213,9 +217,8 @@ class AnsweringHandler(Limits, ConnectionHandler):
             log.log(level, "%s while sending the answer to %r", type(error).__name__, self._exchange, exc_info=trace)
             self.close_connection = True
             return
-        if self.close_connection:  # what makes the pieces has said so
-            self._persistent = self.close_connection = False
-        self.wants_write = not is_out and getattr(self.connection, "wants_write", True)  # TLS may have to read first
+        self._put_off_close()
+        self.wants_write = not is_out and not getattr(self.connection, "send_wants_read", False)
         if not is_out:
             self.deadline = pace.wait(self._clock(), self.connection, outgoing.size)
         else:

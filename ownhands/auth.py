@@ -87,6 +87,11 @@ class AuthHandler(RequestHandler):
         except OSError as error:
             self.client_has_gone(error)
 
+    @property
+    def needs_thread(self) -> bool:
+        """An answer that waits needs none: what comes meanwhile is dropped."""
+        return not self._is_held and super().needs_thread
+
     def expire(self) -> None:
         """It is time for the answer, or for what any handler does then."""
         if self._is_held and self._outgoing is not None:

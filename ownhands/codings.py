@@ -22,11 +22,12 @@ _WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?")
 
 
 def parse_qualities(value: str) -> dict[str, float]:
-    """Names in lower case and their q-values (RFC 9110 12.4.2); a malformed member counts as not there."""
+    """Names in lower case and their q-values (RFC 9110 12.4.2); one whose weight is malformed counts as not there."""
     found = {}
     for member in value.split(","):
         name, *parameters = [part.strip(" \t").lower() for part in member.split(";")]
-        weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        pairs = [part.partition("=") for part in parameters]
+        weight = next((weight.lstrip(" \t") for key, _, weight in pairs if key.rstrip(" \t") == "q"), "1")
         if _WEIGHT.fullmatch(weight):
             found[name] = min(float(weight), 1.0)
     return found

@@ -325,9 +325,8 @@ class Exchanges(ExchangeHandler):
             except BlockingIOError:
                 started = self._clock()
                 allowed = min(timeout, allowance(self.moved, self.min_rate, self.rate_grace) - self.waited)
-                for_write = getattr(self.connection, "wants_write", for_writing)  # which TLS may want otherwise
-                is_ready = (wait_until_taken(self.connection, allowed) if for_write
-                            else wait_until_ready(self.connection, False, allowed))
+                is_ready = (wait_until_taken(self.connection, allowed) if for_writing else wait_until_ready(
+                    self.connection, getattr(self.connection, "recv_wants_write", False), allowed))
                 self.waited += self._clock() - started
                 if not is_ready:
                     self._was_refused = True

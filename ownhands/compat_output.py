@@ -221,7 +221,9 @@ class Output:
         try:
             if not self.closed:
                 self.unbuffered = True
-                octets = self.sender.take_continue() + self._take()
+                if not (octets := self._take()):
+                    return
+                octets = self.sender.take_continue() + octets
                 count = self.sender.send_some(octets)
                 self.sent += count
                 self._unsent = octets[count:]

@@ -153,7 +153,7 @@ def receive(connection: Any, size: int, deadline: float, clock: Callable[[], flo
             octets: bytes = connection.recv(size)
             return octets
         except BlockingIOError:
-            if not wait_until_ready(connection, getattr(connection, "wants_write", False), deadline - clock()):
+            if not wait_until_ready(connection, getattr(connection, "recv_wants_write", False), deadline - clock()):
                 return None
 
 
@@ -162,7 +162,7 @@ def wait_until_taken(connection: Any, timeout: float) -> bool:
 
     That need not mean that more can be sent already: try, and wait again for as long as the client may still take.
     """
-    for_writing = getattr(connection, "wants_write", True)  # TLS may have to read first
+    for_writing = not getattr(connection, "send_wants_read", False)
     if wait_until_ready(connection, for_writing, timeout * FIRST_LOOK):
         return True
     before = unacknowledged(connection)

@@ -183,6 +183,8 @@ class Engine(Lane):
             finally:
                 with self._lock:
                     self._crew.away.discard(turn)
+                if self._stopping:  # also where closing has ended this thread: the leader may wait for nothing else
+                    self._waker.wake()
         if self._arrivals or self._stopping or self._held is not None:
             self._waker.wake()
 

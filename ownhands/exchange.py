@@ -51,7 +51,7 @@ class ExchangeHandler(AnsweringHandler):
                 self._unused = octets
                 self._proceed(True)
         except BlockingIOError:
-            self.wants_write = self._outgoing is not None or getattr(self.connection, "wants_write", False)
+            self.wants_write = self._outgoing is not None or getattr(self.connection, "recv_wants_write", False)
         except ProtocolError as error:
             self._refuse_request(error)
         except OSError as error:
@@ -150,7 +150,7 @@ class ExchangeHandler(AnsweringHandler):
             self._refuse_request(error)
         except BlockingIOError:  # a handshake that goes on: it was not the client that let time pass
             self.deadline = max(self.deadline, self._clock() + self.handshake_timeout)
-            self.wants_write = getattr(self.connection, "wants_write", False)
+            self.wants_write = getattr(self.connection, "recv_wants_write", False)
         except OSError as error:
             self.client_has_gone(error)
 
@@ -228,6 +228,7 @@ class ExchangeHandler(AnsweringHandler):
         """A content that has not come, or not by its end."""
         reception.pace = Pace(self._clock(), 0, self.content_timeout, self.min_rate, self.rate_grace)
         if not reception.is_streamed:
+            self._put_off_close()
             reception.gathering = Gathering(decoder, reception.max_size, self.max_memory_size, reception.open_file)
             return self._take_content(reception)
         stream = ContentStream(decoder, self._unused, self._receive_content, reception.max_size)

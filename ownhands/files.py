@@ -161,8 +161,8 @@ class FileHandler(AuthHandler):
                 answer = self._answer_file(request, index, *found)
                 answer.fields = vary_by_accept(answer.fields.pairs)
                 return answer
-        if error.errno in _IS_MISSING and not (root := Path(self.root)).is_dir():
-            warn_once(f"the root of {type(self).__name__} is no folder: {root.absolute()}")
+        if error.errno in _IS_MISSING and not Path(self.root).is_dir():
+            warn_once(f"the root of {type(self).__name__} is no folder: {self.root}")
         raise read_error(error) from error
 
     # ---- a file -----------------------------------------------------------------------------------------------------
@@ -170,16 +170,17 @@ class FileHandler(AuthHandler):
     def _answer_file(self, request: Request, names: Names, content: FileSlice | bytes,
                      status: os.stat_result) -> Response:
         """A file that is open: in a coding that the client takes, after conditions and ranges."""
+        now = time.time()  # before anything is read, for what is written behind that may not show
         if isinstance(content, FileSlice) and content.length <= SMALL_SIZE and request.method != "HEAD":
             content = read_now(content)
             small_files.put(self._key_of(names), status, content)
         media_type, is_packed = describe_name(names[-1], self.charset)
         if not self.compress or is_packed:
-            response = self._whole_file(content, status, media_type, self._common)
+            response = self._whole_file(content, status, now, media_type, self._common)
         elif not _NEGOTIATES.search(request.head.section):
-            response = self._whole_file(content, status, media_type, self._varying)
+            response = self._whole_file(content, status, now, media_type, self._varying)
         else:
-            response = self._encoded_file(request, names, content, status, media_type)
+            response = self._encoded_file(request, names, content, status, now, media_type)
         if request.split_target()[2] and "download" in request.query:
             name = mediatypes.disposition(os.fsdecode(names[-1]))
             response.fields = Fields((*response.fields.pairs, ("Content-Disposition", name)))
@@ -187,32 +188,30 @@ class FileHandler(AuthHandler):
             response = select(request, response, self.max_ranges)
         return in_memory(request, response)
 
-    def _whole_file(self, content: FileSlice | bytes, status: os.stat_result, media_type: str,
+    def _whole_file(self, content: FileSlice | bytes, status: os.stat_result, now: float, media_type: str,
                     others: tuple[Pair, ...], coding: str = "", variant: str = "") -> Response:
-        now = time.time()
         return response_of(content, 200, describe_file(
             etag_of(status, now, variant), modified_of(status, now), media_type, coding, others))
 
     def _encoded_file(self, request: Request, names: Names, content: FileSlice | bytes, status: os.stat_result,
-                      media_type: str) -> Response:
+                      now: float, media_type: str) -> Response:
         """The file in the best coding that there is of those that the client takes; raises HTTPError(406)."""
         codings = acceptable_codings(request.fields.get("Accept-Encoding"))
         for coding in codings:
             if coding == IDENTITY:
-                return self._whole_file(content, status, media_type, self._varying)
+                return self._whole_file(content, status, now, media_type, self._varying)
             found = self._open_beside(names, SUFFIXES[coding])
             if found is not None and found[1].st_mtime + _SIBLING_SLACK >= status.st_mtime:
                 close(content)
-                return self._whole_file(*found, media_type, self._varying, coding)
+                return self._whole_file(*found, time.time(), media_type, self._varying, coding)
             # A range of what is compressed on the fly is of little use: it is of the file, where that is taken.
             if (coding == "gzip" and self.min_gzip_size <= status.st_size <= self.max_gzip_size
                     and mediatypes.is_compressible(media_type)
-                    and not (IDENTITY in codings and self._has_ranges(request, status))):
-                packed = gzip_cache.get(
-                    identity_of(status), lambda: read_all(content), is_settled(status, time.time()))
+                    and not (IDENTITY in codings and self._has_ranges(request, status, now))):
+                packed = gzip_cache.get(identity_of(status), lambda: read_all(content), is_settled(status, now))
                 if packed is not None:
                     close(content)
-                    return self._whole_file(packed, status, media_type, self._varying, coding, PACKED)
+                    return self._whole_file(packed, status, now, media_type, self._varying, coding, PACKED)
         raise HTTPError(406, "the file can be had as it is, in no coding")
 
     def _open_beside(self, names: Names, suffix: bytes) -> tuple[FileSlice | bytes, os.stat_result] | None:
@@ -223,9 +222,8 @@ class FileHandler(AuthHandler):
         is_there = not self._can_upload and os.path.lexists(self._key_of(beside)[0])
         return self._open_file(beside) if is_there else None
 
-    def _has_ranges(self, request: Request, status: os.stat_result) -> bool:
+    def _has_ranges(self, request: Request, status: os.stat_result, now: float) -> bool:
         """Whether ranges of the file as it is are asked for; not where Range is to be ignored (RFC 9110 14.2)."""
-        now = time.time()
         return "Range" in request.fields and asked_ranges(
             request, etag_of(status, now), modified_of(status, now), status.st_size, self.max_ranges) is not None
 

@@ -184,7 +184,7 @@ class Lane:
         if turner is not None:
             try:
                 self._close(turner)
-            except (Exception, SystemExit):
+            except Exception:
                 log.exception("closing %s has failed", type(turner).__name__)
 
     def _set_aside(self, fd: int, watch: Watch | None) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .connection import ConnectionHandler
 from .engine import Engine, EngineThread
 from .knobs import handler_class
-from .listener import Acceptor, bind, describe_url, max_descriptors, prepare, raise_descriptor_limit
+from .listener import Acceptor, Listener, bind, describe_url, max_descriptors, prepare, raise_descriptor_limit
 from .logs import log
 from .monitor import Monitor
 from .program import Latch, handling_signals, switching_threads_after
@@ -48,8 +48,8 @@ class LifeCycle(ThreadingMixIn, TCPServer):
         BaseServer.__init__(self, server_address, RequestHandlerClass)
         self.is_stopping = False
         self.socket: socket.socket | None = None  # type: ignore[assignment]  # the listener, once it is open
-        self._bound: socket.socket | None = None  # the last one that was not given by the program
-        self._had_own_socket = False  # whether the last one was
+        self._bound: socket.socket | None = None  # the last one that `open` has asked server_bind for
+        self._was_given = False  # whether the last one was the program's own
         self._unix_path = ""
         found = handler_class(RequestHandlerClass)
         self.serves_in_turns = isinstance(found, type) and issubclass(found, ConnectionHandler)
@@ -73,14 +73,14 @@ class LifeCycle(ThreadingMixIn, TCPServer):
         ends; RuntimeError if another one is not set for the next time.
         """
         if self.socket is None:
-            if self._had_own_socket:
+            if self._was_given:
                 raise RuntimeError("the listener that was set as `socket` is closed: set another one to serve again")
             self.server_bind()
             self._bound = self.socket
         assert self.socket is not None
-        self._had_own_socket = self.socket is not self._bound
         prepare(self.socket)
         address = self.socket.getsockname()
+        self._unix_path = ""
         if not isinstance(address, tuple):
             self._unix_path = os.fsdecode(address).replace("\0", "@")  # which is how abstract ones are written
         elif address[1] != self.server_address[1]:
@@ -300,6 +300,7 @@ class LifeCycle(ThreadingMixIn, TCPServer):
         """Closes the listener."""
         listener, self.socket = self.socket, None
         if listener is not None:
+            self._was_given = listener is not self._bound and not isinstance(listener, Listener)
             with suppress(OSError):  # somebody has closed it behind our back
                 listener.close()
 
@@ -320,5 +321,5 @@ class LifeCycle(ThreadingMixIn, TCPServer):
             return self.server_close() if is_last else None
         try:
             self._end_connection(turner)
-        except (Exception, SystemExit):
+        except Exception:
             self.handle_error(turner.connection, turner.client_address)

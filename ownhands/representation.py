@@ -58,6 +58,10 @@ def open_file(path: AnyPath) -> tuple[FileSlice, os.stat_result]:
         opened = open_path(os.fsencode(path))
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file has a NUL in its name
         raise HTTPError(404, "there is no such file") from None
+    except PermissionError:
+        if os.path.isdir(path):  # noqa: PTH112  of any type
+            raise HTTPError(404, "there is no such file") from None
+        raise
     if opened.is_folder:
         opened.close()
         raise HTTPError(404, "there is no such file")

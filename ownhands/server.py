@@ -74,9 +74,9 @@ class HTTPServer(LifeCycle):
             raise OSError(errno.EBADF, "the listener is closed")
         if self._tls_context is None and not hasattr(listener, "context"):
             return listener.accept()
-        from .tls import accept
+        from .tls import TLSConnection, accept
         connection, address = accept(listener, self._tls_context)
-        return without_waiting(connection) if self.serves_in_turns else connection, address
+        return TLSConnection(connection) if self.serves_in_turns else connection, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """A connection was accepted. ThreadingMixIn starts a thread here; the engine has one already."""

@@ -56,14 +56,15 @@ def accept(listener: socket.socket, context: ssl.SSLContext | None) -> tuple[ssl
 
 
 class TLSConnection:
-    """A connection over TLS. What would wait raises BlockingIOError; `wants_write` says what it would wait for.
+    """A connection over TLS. What would wait raises BlockingIOError.
 
+    Until octets come or can be sent, as with any connection, unless `recv_wants_write` or `send_wants_read` says so.
     The handshake happens in the first recv. A failed one raises ConnectionError.
     """
 
     def __init__(self, connection: ssl.SSLSocket) -> None:
         self.sslsocket = connection
-        self.wants_write = False
+        self.recv_wants_write = self.send_wants_read = False
         self.held = 0  # octets of which OpenSSL may have sent a part, without saying so
         self._has_begun = False
         self.speaks_http = False  # whether the client speaks HTTP where TLS is expected
@@ -74,12 +75,16 @@ class TLSConnection:
 
     def recv(self, size: int, /) -> bytes:
         """Octets that have come, all that were decrypted: a poll would not show them. Raises ProtocolError(400)."""
-        self.wants_write = False  # unless OpenSSL says otherwise
         if not self._has_begun:
             self._begin()
         if self.speaks_http:
             return socket.socket.recv(self.sslsocket, size)
-        pieces = [self._attempt(self.sslsocket.recv, size)]
+        self.recv_wants_write = False
+        try:
+            pieces = [self._attempt(self.sslsocket.recv, size)]
+        except BlockingIOError as error:
+            self.recv_wants_write = isinstance(error.__cause__, ssl.SSLWantWriteError)
+            raise
         while self.sslsocket.pending():
             pieces.append(self._attempt(self.sslsocket.recv, size))
         return b"".join(pieces)
@@ -93,12 +98,15 @@ class TLSConnection:
             raise ProtocolError(400, "this port speaks https")
 
     def send(self, data: bytes | memoryview, /) -> int:
-        self.wants_write = True  # as above
         if self.speaks_http:
             return socket.socket.send(self.sslsocket, data)
         piece = data[:SEND_SIZE]
-        self.held = len(piece)
-        sent = self._attempt(self.sslsocket.send, piece)
+        self.held, self.send_wants_read = len(piece), False
+        try:
+            sent = self._attempt(self.sslsocket.send, piece)
+        except BlockingIOError as error:
+            self.send_wants_read = isinstance(error.__cause__, ssl.SSLWantReadError)
+            raise
         if sent == b"":
             raise ConnectionError("TLS: the client has ended the connection")
         self.held = 0
@@ -108,12 +116,8 @@ class TLSConnection:
         try:
             with self._alone():
                 return operation(argument)
-        except ssl.SSLWantReadError:
-            self.wants_write = False
-            raise BlockingIOError from None
-        except ssl.SSLWantWriteError:
-            self.wants_write = True
-            raise BlockingIOError from None
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+            raise BlockingIOError from error
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
         except ssl.SSLError as error:

@@ -3,6 +3,7 @@ import socket
 import time
 import unittest
 from base64 import b64encode
+from contextlib import suppress
 
 from nose2.tools import params
 
@@ -180,15 +181,29 @@ class DelayTest(unittest.TestCase):
     def test_a_handler_that_lets_the_client_in_all_the_same_ends_the_connection(self):
         class Lenient(Secret):
             def on_head(self, request):
-                try:
-                    return super().on_head(request)
-                except HTTPError:
-                    return None
+                with suppress(HTTPError):
+                    super().on_head(request)
 
         session = Session(Lenient)
         session.wire.fileno = lambda: 7
         session.send(get(WRONG))
         self.assertEqual([reply.fields["Connection"] for reply in session.replies(session.wait(1))], ["close"])
+
+    def test_such_a_handler_still_gets_the_content(self):
+        class Lenient(Secret):
+            def on_head(self, request):
+                with suppress(HTTPError):
+                    super().on_head(request)
+
+        session = Session(Lenient)
+        session.send(post(b"Content-Length: 5", f"Authorization: {WRONG}".encode()), b"hel", b"lo")
+        [reply] = session.replies()
+        self.assertEqual((reply.content, reply.fields["Connection"]), (b"hello", "close"))
+
+    def test_needs_no_thread_to_wait(self):
+        session = self.session()
+        session.send(get(WRONG) + get(WRONG))
+        self.assertFalse(session.handler.needs_thread)
 
     def test_is_of_this_class_only(self):
         self.assertFalse(hasattr(RequestHandler, "auth"))

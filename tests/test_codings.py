@@ -32,6 +32,7 @@ class CodingTest(unittest.TestCase):
         ("*;q=0, identity", ["identity"]),
         ("deflate, zstd", ["identity"]),
         ("gzip;q=2, br;q=x", ["identity"]),
+        ("gzip;q =0, br; q= 0", ["identity"]),
         (" , gzip ;q=0.8,", ["gzip", "identity"]),
         ("gzip" + "," * MAX_PREFERENCES, ["identity"]),
         ("identity;q=0, gzip" + "," * MAX_PREFERENCES, ["identity"]))

@@ -17,7 +17,7 @@ from typing import Any
 from nose2.tools import params
 
 from ownhands import compat
-from ownhands.compat_output import AnswerReader
+from ownhands.compat_output import AnswerReader, Output
 from ownhands.testing import MockConnection, ends_early, in_pieces, parse_replies
 
 ADDRESS = ("192.0.2.1", 4711)
@@ -213,6 +213,12 @@ class ExpectTest(unittest.TestCase):
         sent, _ = serve(doing(answer), [request("POST / HTTP/1.1", "Expect: 100-continue\r\n" + fields), b"3\r\n", b""])
         reply = parse_replies(sent)[0]
         self.assertEqual(([head.status for head in reply.interim], reply.content), ([100], b"helloworld"))
+
+    def test_alone_is_no_answer_that_has_begun(self):
+        output = Output(unittest.mock.Mock(take_continue=lambda: b"HTTP/1.1 100 Continue\r\n\r\n", send_some=len), "POST")
+        output.write(b"HTTP/1.1 200 OK\r\n")
+        output.flush_late()
+        self.assertIsNone(output.rescue(takes_all=False))
 
     def test_is_not_answered_where_the_content_is_not_wanted(self):
         head = request("POST / HTTP/1.1", "Expect: 100-continue\r\nContent-Length: 2000000\r\n" + CLOSE)

@@ -359,6 +359,22 @@ class StageTest(unittest.TestCase):
             self.assertTrue(read_until(client, b"hi").endswith(b"hi"))
 
 
+class ExitTest(unittest.TestCase):
+    @params(request(fields=CLOSE), request())
+    def test_from_closing_ends_a_serial_server(self, octets):
+        def close(self, connection):
+            compat.HTTPServer.shutdown_request(self, connection)
+            sys.exit(3)
+
+        with serving(doing(say), compat.HTTPServer, shutdown_request=close) as server:
+            with connect(server, octets) as client:
+                read_until(client, b"hi")
+                client.shutdown(socket.SHUT_WR)
+                read_until(client, b"no such end")
+            server.thread.join(TIMEOUT)
+            self.assertIs(type(server.raised), SystemExit)
+
+
 class MakerTest(unittest.TestCase):
     class Named(Quiet):
         def __init__(self, *arguments, name):

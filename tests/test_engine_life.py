@@ -135,11 +135,10 @@ class FailureTest(EngineTest):
             self.stage.turn(1001, other)
         self.assertEqual(["turn"], other.log)
 
-    @params(OSError, SystemExit)
-    def test_of_closing_is_survived(self, error):
+    def test_of_closing_is_survived(self):
         turner, other = self.stage.add(1000), self.stage.add(1001)
         turner.steps.append(turner.end)
-        self.engine._close = mock.Mock(side_effect=error)
+        self.engine._close = mock.Mock(side_effect=OSError)
         with self.assertLogs("ownhands", "ERROR"):
             self.stage.turn(1000, turner)
             self.stage.turn(1001, other)
@@ -155,6 +154,18 @@ class FailureTest(EngineTest):
             block.end()
             wait_for(lambda: died.called)
         self.assertEqual(self.engine._crew.away, set())
+
+    def test_of_closing_wakes_the_leader_where_all_is_to_end(self):
+        turner = self.stage.add(1000)
+        self.engine._close = mock.Mock(side_effect=type("Odd", (BaseException,), {}))
+        block = self.stage.block(1000, turner)
+        self.stage.overtake()
+        turner.end()
+        self.engine.stop()
+        self.poller.settle()
+        with mock.patch.object(threading, "excepthook"):
+            block.end()
+            wait_for(lambda: self.engine.has_ended)
 
 
 class DeadlinesTest(unittest.TestCase):

@@ -1,8 +1,10 @@
 """representation.py: Response.file, and what conditional and range requests get of it."""
+import contextlib
 import re
 import socket
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from nose2.tools import params
 
@@ -75,6 +77,13 @@ class ResponseFileTest(FolderTest):
         self.assertEqual([reply.fields.get_all(name) for name in ("ETag", "Last-Modified", "Accept-Ranges")],
                          [['"mine"'], ["Sun, 06 Nov 1994 08:49:37 GMT"], []])
         self.assertEqual(self.client("/", if_none_match='"mine"').status, 304)
+
+    @params((True, 404), (False, 500))
+    def test_of_what_may_not_be_opened_is_404_for_a_folder(self, is_folder, status):
+        self.path = self.root if is_folder else self.write("a.txt")
+        with (mock.patch("ownhands.folder.os.open", side_effect=PermissionError),
+              contextlib.nullcontext() if is_folder else self.assertLogs("ownhands", "ERROR")):
+            self.assertEqual(self.client("/").status, status)
 
     def test_may_be_sent_only_once(self):
         once = Response.file(self.path)

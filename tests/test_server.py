@@ -398,6 +398,13 @@ class GivenSocketTest(ServerTest):
         with server:
             self.assertIn(b"200 OK", self.answer(self.connect(server, GET)))
 
+    def test_one_that_was_asked_for_by_hand_is_the_servers(self):
+        server = HTTPServer("127.0.0.1", 0, Quiet)
+        server.server_bind()
+        for _ in range(2):
+            with server:
+                self.assertIn(b"200 OK", self.answer(self.connect(server, GET)))
+
     @unittest.skipUnless(hasattr(socket, "AF_UNIX"), "the system has none")
     def test_a_client_of_a_unix_socket_has_no_address(self):
         with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as client:
@@ -413,6 +420,9 @@ class GivenSocketTest(ServerTest):
                 client.sendall(GET)
                 self.assertIn(b"200 OK", client.recv(65536))
                 self.assertEqual(f"unix:{folder}/server", server.url)
+            server.socket = socket.create_server(("127.0.0.1", 0))
+            with server:
+                self.assertRegex(server.url, r"\Ahttp://127\.0\.0\.1:[0-9]+/\Z")
             self.assertIn("INFO:ownhands.access:- - - ", logs.output[0])
 
 

@@ -275,6 +275,17 @@ class TestThreads(unittest.TestCase):
         return log
 
 
+class TestWaiting(unittest.TestCase):
+    @params(("recv", ssl.SSLWantReadError, (False, False)), ("recv", ssl.SSLWantWriteError, (True, False)),
+            ("send", ssl.SSLWantWriteError, (False, False)), ("send", ssl.SSLWantReadError, (False, True)))
+    def test_is_told_for_each_direction(self, name, error, expected):
+        connection = TLSConnection(mock.Mock(**{name + ".side_effect": error}, gettimeout=lambda: 0))
+        connection._has_begun = True
+        with self.assertRaises(BlockingIOError):
+            getattr(connection, name)(1 if name == "recv" else b"x")
+        self.assertEqual((connection.recv_wants_write, connection.send_wants_read), expected)
+
+
 class TestEnd(unittest.TestCase):
     def test_is_said_without_waiting_for_the_clients(self):
         ours, client = socket.socketpair()
@@ -429,6 +440,15 @@ class TestUsersOwnSockets(TLSTest):
         with Tapped("127.0.0.1", 0, Echo, tls=self.files.pair) as server:
             self.assertEqual(self.get(server).status, 200)
         self.assertEqual(b"".join(seen)[:6], b"GET / ")
+
+    def test_a_handshake_in_verify_request(self):
+        class Looking(HTTPServer):
+            def verify_request(self, request, client_address):
+                request.do_handshake()
+                return True
+
+        with Looking("127.0.0.1", 0, Echo, tls=self.files.pair) as server:
+            self.assertEqual(self.get(server).status, 200)
 
     def test_a_connection_that_verify_request_refuses(self):
         class Refusing(HTTPServer):

@@ -44,7 +44,9 @@ class AnswerTest(unittest.TestCase):
             def on_head(self, request: Any) -> None:
                 self.close_connection = True
 
-        self.assertEqual(MockClient(HTTPServer(handler=Closing))("/").fields["Connection"], "close")
+        connection = MockConnection(head())
+        HTTPServer(handler=Closing).on_connect(connection)
+        self.assertEqual(parse_replies(connection.sent)[0].fields["Connection"], "close")
 
     def test_in_one_piece_is_sent_at_once(self) -> None:
         connection = MockConnection(head())
