@@ -230,8 +230,9 @@ if sys.version_info >= (3, 14):
 
 
 def is_classic(server: HTTPServer) -> bool:
-    """Whether socketserver's own path serves it: what its classes override decides."""
-    return bool(rules.server_reasons(type(server)) or rules.handler_reasons(server.RequestHandlerClass))
+    """Whether socketserver's own path serves it: what its classes override decides, and the object itself."""
+    return bool(rules.server_reasons(type(server)) or vars(server).keys() & rules.CLASSIC_SERVER.keys()
+                or rules.handler_reasons(server.RequestHandlerClass))
 
 
 def current_date() -> str:

@@ -48,6 +48,11 @@ class Exchanges(ExchangeHandler):
         if self.server.makes_opaque:
             self.in_context(self.make_opaque_handler)
 
+    @property
+    def socket(self) -> Any:
+        """What http.server gives its handlers, which over TLS is an ssl.SSLSocket."""
+        return getattr(self.connection, "sslsocket", self.connection)
+
     def in_context(self, step: Callable[[], None]) -> None:
         """Runs the program's code in a context that is this connection's own, as its thread's would be."""
         if self.server.is_serial:
@@ -67,7 +72,7 @@ class Exchanges(ExchangeHandler):
         """Makes the handler object, which claims this exchange in its __init__; None if it did not."""
         claims.exchange = self
         try:
-            self.server.front.RequestHandlerClass(self.connection, self.client_address, self.server.front)
+            self.server.front.RequestHandlerClass(self.socket, self.client_address, self.server.front)
         finally:
             claims.exchange = None
         return self.handler
@@ -83,7 +88,7 @@ class Exchanges(ExchangeHandler):
 
     def _fail(self, error: BaseException) -> None:
         self.close_connection = True
-        if isinstance(error, Interrupt) or (self.server.is_serial and isinstance(error, KeyboardInterrupt)):
+        if isinstance(error, Interrupt) or (self.server.is_serial and not isinstance(error, Exception)):
             self.server.interrupt(error)
         else:
             self.report()
@@ -348,12 +353,11 @@ class Exchanges(ExchangeHandler):
     def lend(self) -> Any:
         """Gives the socket to the handler, in blocking mode as in http.server. Its answer has been sent so far."""
         if self.output is not None:
-            self.output.flush()
-            self.output.unbuffered = True
+            self.output.let_go()
         if not self.is_lent:
             self.is_lent = True
             self.connection.settimeout(self.server.handler_timeout)
-        return self.connection
+        return self.socket
 
     def take_back(self) -> None:
         self.is_lent = False

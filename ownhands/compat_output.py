@@ -16,6 +16,7 @@ LONGEST_HEAD = 256 << 10  # octets of a response head looked at
 SHORTEST_STATUS_LINE = len(b"HTTP/1.1 200")
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?=[ \r])")
+_BARE_END = re.compile(rb"\n\r?\n")  # of a head whose lines end with LF alone, which clients take
 _CONTROL = re.compile(rb"\r\n(content-length|transfer-encoding|connection):[ \t]*+([^\r\n]*+)", re.I)
 
 
@@ -57,6 +58,12 @@ class AnswerReader:
         held, self._held = self._held, b""
         return held
 
+    def give_up(self) -> bytes:
+        """Who writes goes on elsewhere: a head that is not whole is no more looked at."""
+        if self._held:
+            self._stage = AnswerReader._take_all
+        return self.end()
+
     def _take_head(self, octets: bytes) -> bytes:
         octets, self._held = self._held + octets, b""
         start = 0
@@ -66,7 +73,7 @@ class AnswerReader:
                 return self._take_all_from_here(octets)
             end = octets.find(b"\r\n\r\n", start)
             if end < 0 or match is None:
-                if len(octets) > LONGEST_HEAD:
+                if len(octets) > LONGEST_HEAD or _BARE_END.search(octets, start):
                     return self._take_all_from_here(octets)
                 self._held = octets[start:]
                 return octets[:start]
@@ -202,6 +209,15 @@ class Output:
         if octets:
             self.sender.send_all(self.sender.take_continue() + octets)
             self.sent += len(octets)
+
+    def let_go(self) -> None:
+        """The handler goes on with the socket itself: all goes out, and from here on at once."""
+        with self._lock:
+            self.unbuffered = True
+            octets = self._take() + self.reader.give_up()
+            if octets and not self.closed:
+                self.sender.send_all(self.sender.take_continue() + octets)
+                self.sent += len(octets)
 
     def send_continue(self) -> None:
         """Has the client send the content, if it waits for that: the handler reads it."""

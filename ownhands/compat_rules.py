@@ -26,6 +26,7 @@ CLASSIC_HANDLER = {  # the same of a handler class
     "parse_request": "it parses the request itself",
     "setup": "it may replace the connection or its files before a request is read",
 }
+ON_DEMAND = ("connection", "headers", "raw_requestline", "request", "rfile")  # made when a handler asks for them
 CLASSIC_INIT = ("it does more behind or around super().__init__(), which serves the connection in http.server; or its "
                 "source is not there to tell")
 
@@ -50,10 +51,15 @@ def handler_reasons(handler: Any) -> list[str]:
 def _handler_class_reasons(handler: type) -> list[str]:
     if not issubclass(handler, http.server.BaseHTTPRequestHandler) or not hasattr(handler, "_served_by"):
         return [f"{handler.__name__} is no subclass of ownhands.compat.BaseHTTPRequestHandler"]
+    unseen = [f"{_owner(handler, name)}.{name}: it stands in front of what the request has" for name in ON_DEMAND
+              if not _comes_from_ours(handler, name)]
+    if handler.rbufsize == 0:
+        unseen.append(f"{_owner(handler, 'rbufsize')}.rbufsize: what comes is left on the connection")
     makers = [owner for owner in handler.__mro__[:handler.__mro__.index(socketserver.BaseRequestHandler)]
               if "__init__" in vars(owner) and not _is_ours(owner, "__init__")]
-    return _overrides(handler, CLASSIC_HANDLER) + [f"{owner.__qualname__}.__init__: {CLASSIC_INIT}" for owner in makers
-                                                   if not _serves_last(vars(owner)["__init__"])]
+    return _overrides(handler, CLASSIC_HANDLER) + unseen + [
+        f"{owner.__qualname__}.__init__: {CLASSIC_INIT}" for owner in makers
+        if not _serves_last(vars(owner)["__init__"])]
 
 
 def _serves_last(init: Any) -> bool:
@@ -92,6 +98,11 @@ def _overrides(found: type, table: dict[str, str]) -> list[str]:
 
 def _owner(found: type, name: str) -> str:
     return next((owner.__qualname__ for owner in found.__mro__ if name in vars(owner)), found.__qualname__)
+
+
+def _comes_from_ours(found: type, name: str) -> bool:
+    owner = next((owner for owner in found.__mro__ if name in vars(owner)), found)
+    return owner.__module__ in OURS or owner.__module__.partition(".")[0] == __package__
 
 
 def _is_ours(found: type, name: str) -> bool:

@@ -7,8 +7,10 @@ import errno
 import math
 import socket as sockets
 import socketserver
+import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from . import compat_rules as rules
@@ -100,8 +102,8 @@ class Room(EngineServer):
         self.daemon_threads = True
         own_expect = getattr(found, "handle_expect_100", None)
         self.asks_expect = getattr(own_expect, "__module__", "") != "http.server"
-        front_class = type(front)
-        self.closes_itself = (front_class.shutdown_request, front_class.close_request) != STOCK_CLOSING
+        closing = function_of(front, "shutdown_request"), function_of(front, "close_request")
+        self.closes_itself = closing != STOCK_CLOSING
         self.closes = True
         self.accepts_no_more = threading.Event()
         self._accepting = threading.Lock()  # whoever accepts must not find that the listener waits again
@@ -128,8 +130,9 @@ class Room(EngineServer):
 
     @property
     def setup_may_wait(self) -> bool:
-        """Whether all of a connection may be served there."""
-        return self.makes_opaque
+        """Whether all of a connection may be served there, or a serial server calls what is its thread's."""
+        return self.makes_opaque or (
+            self.is_serial and function_of(self.front, "verify_request") is not socketserver.BaseServer.verify_request)
 
     # ---- life cycle -------------------------------------------------------------------------------------------------
 
@@ -259,6 +262,9 @@ class Room(EngineServer):
         return self.front.verify_request(request, client_address)  # type: ignore[no-any-return]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
+        error = sys.exc_info()[1]
+        if self.is_serial and error is not None and not isinstance(error, Exception):  # as by a signal handler
+            return self.interrupt(original(error))
         self.front.handle_error(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
@@ -266,6 +272,8 @@ class Room(EngineServer):
             return
         if not self.closes_itself:
             return super().shutdown_request(request)
+        with suppress(AttributeError, OSError):  # a test's; or it is closed
+            request.settimeout(self.handler_timeout)  # it may be for the program to go on with
         try:
             self.front.shutdown_request(request)
         except Exception:
@@ -308,8 +316,14 @@ def original(error: BaseException) -> BaseException:
     return found
 
 
+def function_of(front: Any, name: str) -> Any:
+    """What a method is made of, be it of the class or of the object."""
+    method = getattr(front, name)
+    return getattr(method, "__func__", method)
+
+
 def has_service_actions(front: Any) -> bool:
-    return type(front).service_actions is not socketserver.BaseServer.service_actions
+    return function_of(front, "service_actions") is not socketserver.BaseServer.service_actions
 
 
 def serve_connection(front: Any, request: Any, client_address: Any) -> None:

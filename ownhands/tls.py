@@ -152,10 +152,10 @@ class TLSConnection:
             with suppress(OSError):
                 self.sslsocket.settimeout(timeout)
 
-    def getpeercert(self) -> dict[str, Any] | None:
-        """The client's certificate, if the context asks for one and has verified it."""
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        """The client's certificate, if the context asks for one and has verified it: a dict, or as DER."""
         try:
-            return self.sslsocket.getpeercert()
+            return self.sslsocket.getpeercert(binary_form)
         except ValueError:  # no handshake yet
             return None
 

@@ -633,9 +633,18 @@ class RulesTest(unittest.TestCase):
     def test_keep_a_handler_classic(self, name):
         self.assertTrue(self.is_classic(doing(None, **{name: lambda self: None})))
 
+    @params(("headers", None), ("rfile", None), ("connection", None), ("request", None), ("raw_requestline", b""),
+            ("rbufsize", 0))
+    def test_keep_a_handler_classic_whose_class_hides_what_a_request_has(self, name, value):
+        self.assertTrue(self.is_classic(doing(None, **{name: value})))
+
     @params("process_request", "process_request_thread", "finish_request", "get_request")
     def test_keep_a_server_classic(self, name):
         self.assertTrue(self.is_classic(Quiet, **{name: lambda self, *_: None}))
+        server = compat.HTTPServer(("127.0.0.1", 0), Quiet, bind_and_activate=False)
+        self.addCleanup(server.server_close)
+        setattr(server, name, lambda *_: None)
+        self.assertTrue(compat.is_classic(server))
 
     @params("do_PUT", "finish", "send_response", "send_header", "end_headers", "send_error", "log_message",
             "handle_expect_100", "version_string")

@@ -1,7 +1,9 @@
 """The life of an http.server server under ownhands.compat: threads, shutdown, sockets, what goes out while it runs."""
 import functools
 import http.server
+import itertools
 import os
+import queue
 import signal
 import socket
 import socketserver
@@ -290,6 +292,27 @@ class LifeTest(unittest.TestCase):
             self.assertTrue(taken.wait(TIMEOUT))
             self.assertEqual(get(server), (200, b"hi"))
 
+    @params(*itertools.product(BOTH, ["service_actions", "shutdown_request"]))
+    def test_takes_what_is_set_on_the_object(self, server_class, name):
+        taken = threading.Event()
+
+        def bind(self):
+            super(type(self), self).server_bind()
+            setattr(self, name, lambda *_: taken.set())
+
+        with serving(doing(say), server_class, server_bind=bind) as server, connect(server, request(fields=CLOSE)):
+            self.assertTrue(taken.wait(TIMEOUT))
+
+    @params("verify_request", "shutdown_request")
+    def test_ends_with_what_a_signal_handler_raises(self, name):
+        def interrupted(self, *arguments):
+            sys.exit(7)
+
+        with serving(doing(say), compat.HTTPServer, **{name: interrupted}) as server:
+            with connect(server, request(fields=CLOSE)):
+                server.thread.join(TIMEOUT)
+            self.assertIs(type(server.raised), SystemExit)
+
     def test_ends_with_what_service_actions_raise(self):
         for server_class in BOTH:
             with serving(doing(say), server_class, service_actions=lambda self: 1 / 0) as server:
@@ -329,6 +352,18 @@ class StageTest(unittest.TestCase):
         with serving(doing(say), server_class, shutdown_request=shutdown_request) as server:
             self.assertEqual(get(server), (200, b"hi"))
             self.assertTrue(closed.wait(TIMEOUT))
+
+    @params(*BOTH)
+    def test_may_keep_a_connection(self, server_class):
+        kept = queue.Queue()
+        with serving(doing(say), server_class, shutdown_request=lambda self, connection: kept.put(connection)) as server:
+            with connect(server, request(fields=CLOSE)) as client:
+                connection = kept.get(timeout=TIMEOUT)
+                self.assertIsNone(connection.gettimeout())
+                read_until(client, b"hi")
+                client.sendall(b"more")
+                with connection:
+                    self.assertEqual(connection.recv(4), b"more")
 
     @params(*BOTH, type("Forking", (socketserver.ForkingMixIn, compat.HTTPServer), {}))
     def test_may_serve_requests_one_by_one(self, server_class):
@@ -469,6 +504,16 @@ class WhileItRunsTest(unittest.TestCase):
                 self.assertTrue(read_until(client, piece).endswith(piece))
                 arrived.release()
 
+    def test_arrives_behind_a_head_of_bare_line_feeds(self):
+        def method(self):
+            self.wfile.write(b"HTTP/1.1 200 OK\nX-A: b\n\none")
+            self.wfile.flush()
+            arrived.wait(TIMEOUT)
+        arrived = threading.Event()
+        with serving(doing(method)) as server, connect(server, request()) as client:
+            self.assertTrue(read_until(client, b"one").endswith(b"\n\none"))
+            arrived.set()
+
     @params(*BOTH)
     def test_is_much(self, server_class):
         content = bytes(range(256)) * 20_000
@@ -564,6 +609,14 @@ class ConnectionTest(unittest.TestCase):
             os.write(self.wfile.fileno(), b"four")
         with serving(doing(method)) as server:
             self.assertEqual(get(server), (200, b"onetwothreefour"))
+
+    def test_may_be_written_to_in_the_middle_of_the_head(self):
+        def method(self):
+            self.send_response(200)
+            self.flush_headers()
+            self.connection.sendall(b"Content-Length: 2\r\n\r\nhi")
+        with serving(doing(method)) as server:
+            self.assertEqual(get(server), (200, b"hi"))
 
     def test_may_be_asked_and_goes_on(self):
         with serving(doing(lambda self: self.answer(str(self.connection.getpeername()).encode()))) as server:
@@ -662,6 +715,14 @@ class TLSTest(unittest.TestCase):
             for _ in range(2):
                 connection.request("GET", "/")
                 self.assertEqual(connection.getresponse().read(), b"hi")
+
+    def test_gives_the_handler_an_ssl_socket(self):
+        def method(self):
+            self.answer(str([isinstance(each, ssl.SSLSocket) for each in (self.connection, self.request)]).encode())
+
+        with serving(doing(method)) as server:
+            self.wrap(server)
+            self.assertEqual(self.get(server)[0], b"[True, True]")
 
     def test_lets_the_handler_ask(self):
         with serving(doing(lambda self: self.answer(self.connection.version().encode()))) as server:

@@ -275,6 +275,13 @@ class TestThreads(unittest.TestCase):
         return log
 
 
+class TestPeer(unittest.TestCase):
+    @params(((), False), ((True,), True))
+    def test_may_be_asked_for_as_of_a_socket(self, arguments, is_binary):
+        given = mock.Mock(getpeercert=lambda binary_form: binary_form)
+        self.assertIs(TLSConnection(given).getpeercert(*arguments), is_binary)
+
+
 class TestWaiting(unittest.TestCase):
     @params(("recv", ssl.SSLWantReadError, (False, False)), ("recv", ssl.SSLWantWriteError, (True, False)),
             ("send", ssl.SSLWantWriteError, (False, False)), ("send", ssl.SSLWantReadError, (False, True)))
