@@ -308,6 +308,8 @@ class Exchanges(ExchangeHandler):
         return b"HTTP/1.1 100 Continue\r\n\r\n"
 
     def send_some(self, octets: bytes) -> int:
+        if self._informational:  # comes first, see below
+            return 0
         try:
             return send(self.connection, octets)
         except BlockingIOError:

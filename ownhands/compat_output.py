@@ -207,8 +207,8 @@ class Output:
     def _send_all(self) -> None:
         octets = self._take()
         if octets:
+            self.sent += len(octets)  # first: what fails half-way has sent some
             self.sender.send_all(self.sender.take_continue() + octets)
-            self.sent += len(octets)
 
     def let_go(self) -> None:
         """The handler goes on with the socket itself: all goes out, and from here on at once."""
@@ -216,8 +216,8 @@ class Output:
             self.unbuffered = True
             octets = self._take() + self.reader.give_up()
             if octets and not self.closed:
-                self.sender.send_all(self.sender.take_continue() + octets)
                 self.sent += len(octets)
+                self.sender.send_all(self.sender.take_continue() + octets)
 
     def send_continue(self) -> None:
         """Has the client send the content, if it waits for that: the handler reads it."""

@@ -46,10 +46,14 @@ class LaneOfOne(Engine):
             self._run()
         except BaseException:
             self.cut()
-            self._tend(self.clock())
             raise
         if self.raised is not None:
             raise self.raised
+
+    def wind_up(self) -> None:
+        """Closes what is left, where something has ended `run`; behind the monitor, which may have stood in."""
+        if not self.has_ended:
+            self._tend(self.clock())
 
     def interrupt(self, error: BaseException) -> None:
         """Makes `run` end and raise the error."""
@@ -192,6 +196,7 @@ class Room(EngineServer):
             self._monitor.wake()
             if monitor.ident is not None:
                 monitor.join()
+            engine.wind_up()
             self._engines = []
             engine.close()
 

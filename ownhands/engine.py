@@ -167,9 +167,12 @@ class Engine(Lane):
         turn = threading.get_ident(), watch
         with self._lock:
             turner = watch.turner  # that of a listener may have been closed meanwhile
-            has_ended = turner is None or turner.close_connection or (self._crew.has_ended and not watch.is_listener)
+            # A listener is closed by who leads, and nobody else: the turns of several may end at once.
+            has_ended = turner is None or (
+                not watch.is_listener and (turner.close_connection or self._crew.has_ended))
             if not has_ended:
-                is_changed = watch.events != watch.wanted or turner.deadline < watch.scheduled
+                is_changed = (turner.close_connection or watch.events != watch.wanted
+                              or turner.deadline < watch.scheduled)
                 self._crew.away.discard(turn)
                 watch.busy = False  # from here on the leader may take its next turn, even before the lock is free
                 if is_changed:
@@ -198,7 +201,8 @@ class Engine(Lane):
     @property
     def needs_monitor(self) -> bool:
         """Whether a turn runs that may be overtaken, or turns wait for a thread."""
-        return bool(self._turn) or not self._crew.has_leader or self._stopping
+        # In this order: a thread that is woken to lead takes a turn that waits, if there is one, and leads no more.
+        return bool(self._turn or self._crew.waiting) or not self._crew.has_leader or self._stopping
 
     @property
     def patience(self) -> float:

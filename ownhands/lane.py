@@ -83,11 +83,10 @@ class Lane:
                     continue
                 if (watch.suspicion or watch.caution.turns > 0) and not watch.is_listener:
                     return self._take_away(watch)
-                self._turn_started = now
+                self._turn_started, turner = now, watch.turner  # first: overtaken, a listener may be closed at any time
                 turn.append(watch)
                 if self.on_activity is not None:  # at each turn: the one before may have been long ago
                     self._notify()
-                turner = watch.turner
                 try:
                     turner.take_turn()
                 except BaseException as error:
@@ -165,6 +164,8 @@ class Lane:
         """Registers what a connection waits for, and its deadline; closes one that cannot be watched."""
         if watch.turner is None or watch.busy:
             return
+        if watch.is_listener and watch.turner.close_connection:
+            return self._forget(watch)
         try:
             self._list.admit(watch)
         except (OSError, ValueError) as error:

@@ -50,7 +50,7 @@ class Monitor:
         """Until there is activity. Announced before the last look, so that none is missed."""
         for engine in self.engines:
             engine.on_activity = self.wake
-        if self._activity() == seen:
+        if self._activity() == seen and not any(engine.needs_monitor for engine in self.engines):
             self._wait(None)
         for engine in self.engines:
             engine.on_activity = None

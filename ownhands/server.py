@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from .connection import ConnectionHandler, wait_until_ready
-from .engine import EngineThread
+from .engine import Engine, EngineThread
 from .handler import RequestHandler
 from .knobs import check_handler, check_knob, handler_class, is_knob, with_attributes
 from .lifecycle import LifeCycle
@@ -133,15 +133,20 @@ class HTTPServer(LifeCycle):
         connection = handler.connection
         if handler.close_connection:
             self._end_connection(handler)
-        elif self._engines and hasattr(connection, "fileno"):
-            current = threading.current_thread()
-            engine = (current.engine if isinstance(current, EngineThread)
-                      else min(self._engines, key=lambda each: each.connections))
-            if not engine.watch(connection.fileno(), handler):
-                handler.abandon()
-                self._end_connection(handler)
-        else:
+        elif (engine := self._engine_for(connection)) is None:
             self._serve_here(handler)
+        elif not engine.watch(connection.fileno(), handler):
+            handler.abandon()
+            self._end_connection(handler)
+
+    def _engine_for(self, connection: Any) -> Engine | None:
+        """Who watches a connection: on an engine's own thread that one, though it may have ended meanwhile."""
+        current, engines = threading.current_thread(), self._engines
+        if not hasattr(connection, "fileno"):
+            return None
+        if isinstance(current, EngineThread) and (current.engine in engines or current.engine.has_ended):
+            return current.engine
+        return min(engines, key=lambda each: each.connections) if engines else None
 
     def _serve_here(self, handler: ConnectionHandler) -> None:
         connection = handler.connection

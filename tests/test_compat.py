@@ -17,6 +17,7 @@ from typing import Any
 from nose2.tools import params
 
 from ownhands import compat
+from ownhands.compat_exchange import Exchanges
 from ownhands.compat_output import AnswerReader, Output
 from ownhands.testing import MockConnection, ends_early, in_pieces, parse_replies
 
@@ -220,6 +221,11 @@ class ExpectTest(unittest.TestCase):
         output.flush_late()
         self.assertIsNone(output.rescue(takes_all=False))
 
+    def test_comes_before_what_is_sent_of_an_answer(self):
+        exchange = unittest.mock.Mock(_informational=b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.assertEqual(Exchanges.send_some(exchange, b"HTTP/1.1 200 OK\r\n"), 0)
+        exchange.connection.send.assert_not_called()
+
     def test_is_not_answered_where_the_content_is_not_wanted(self):
         head = request("POST / HTTP/1.1", "Expect: 100-continue\r\nContent-Length: 2000000\r\n" + CLOSE)
         sent, _ = serve(doing(lambda self: self.answer(b"no")), [head])
@@ -250,6 +256,15 @@ class ExpectTest(unittest.TestCase):
                         [self.HEAD, b"abc"])
         reply = parse_replies(sent)[0]
         self.assertEqual((seen, [head.status for head in reply.interim], reply.content), (["3"], [100], b"abc"))
+
+
+class CutTest(unittest.TestCase):
+    def test_an_answer_of_which_some_may_be_out_is_not_given_up_for_another(self):
+        output = Output(unittest.mock.Mock(take_continue=bytes, send_all=unittest.mock.Mock(side_effect=TimeoutError)), "GET")
+        output.write(OK + b"\r\nsome")
+        with self.assertRaises(TimeoutError):
+            output.flush()
+        self.assertEqual(output.rescue(takes_all=False), b"")
 
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -369,6 +369,14 @@ class NoThreadTest(EngineTest):
             self.stage.await_turn(turner)
         self.assertEqual(["a turn", "b turn", "c turn"], log)
 
+    def test_the_monitor_is_needed_while_any_waits_though_a_thread_was_told_to_lead(self):
+        self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        self.wait_in_line((1001, FakeTurner()))
+        self.engine._crew.has_leader = True  # as it is until that thread has woken up, and takes the turn instead
+        self.assertTrue(self.engine.needs_monitor)
+        self.engine._crew.has_leader = False
+
     def test_the_thread_leads_again_behind_them(self):
         block, turner = self.stage.block(1000, self.stage.add(1000)), FakeTurner()
         self.stage.overtake()

@@ -72,6 +72,13 @@ class MonitorTest(unittest.TestCase):
         self.run_for(QUIET_TICKS)
         self.assertEqual([True], woken)
 
+    def test_so_does_an_engine_that_needs_it_as_it_falls_asleep(self):
+        needs = iter([False, True])
+        type(self.engine).needs_monitor = property(lambda _: next(needs, True), lambda *_: None)
+        self.addCleanup(delattr, FakeEngine, "needs_monitor")
+        self.run_for(QUIET_TICKS)
+        self.assertNotIn(None, self.waits)
+
     def test_what_happens_while_it_falls_asleep_keeps_it_awake(self):
         class Late(FakeEngine):
             @property

@@ -369,6 +369,26 @@ class HandleRequestTest(ServerTest):
         handle_timeout.assert_called_once_with()
 
 
+class LateTest(ServerTest):
+    def test_a_connection_that_is_accepted_behind_the_end_is_closed(self):
+        class Slow(HTTPServer):
+            def verify_request(self, request, client_address):
+                looking.set()
+                return may_go_on.wait(PATIENCE)
+
+        looking, may_go_on = threading.Event(), threading.Event()
+        server = Slow("127.0.0.1", 0, Quiet, shutdown_timeout=0.01)
+        server.start()
+        client = self.connect(server, GET * 2)
+        looking.wait(PATIENCE)
+        with mock.patch("ownhands.stopping.GIVE_UP_AFTER", 0.05), mock.patch("ownhands.stopping.TIDY_FOR", 0):
+            server.stop()
+        may_go_on.set()
+        with contextlib.suppress(ConnectionError):
+            while client.recv(65536):
+                pass
+
+
 class ClientAddressTest(ServerTest):
     @params((("::ffff:192.0.2.1", 5, 0, 0), ("192.0.2.1", 5)), (("2001:db8::1", 5, 0, 0), ("2001:db8::1", 5, 0, 0)),
             (("192.0.2.1", 5), ("192.0.2.1", 5)), ("/client", "/client"), (b"", b""), ((3, 5), (3, 5)))
