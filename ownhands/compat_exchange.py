@@ -24,6 +24,11 @@ from .parser import Control, ProtocolError
 claims = threading.local()  # .exchange: whose handler object is being made on this thread
 
 
+def socket_of(connection: Any) -> Any:
+    """What programs know the connection as: over TLS, an ssl.SSLSocket."""
+    return getattr(connection, "sslsocket", connection)
+
+
 class Exchanges(ExchangeHandler):
     """Runs `do_<METHOD>` of the front server's handler class for each request, with what it writes as the answer.
 
@@ -48,11 +53,6 @@ class Exchanges(ExchangeHandler):
         if self.server.makes_opaque:
             self.in_context(self.make_opaque_handler)
 
-    @property
-    def socket(self) -> Any:
-        """What http.server gives its handlers, which over TLS is an ssl.SSLSocket."""
-        return getattr(self.connection, "sslsocket", self.connection)
-
     def in_context(self, step: Callable[[], None]) -> None:
         """Runs the program's code in a context that is this connection's own, as its thread's would be."""
         if self.server.is_serial:
@@ -72,7 +72,7 @@ class Exchanges(ExchangeHandler):
         """Makes the handler object, which claims this exchange in its __init__; None if it did not."""
         claims.exchange = self
         try:
-            self.server.front.RequestHandlerClass(self.socket, self.client_address, self.server.front)
+            self.server.front.RequestHandlerClass(self.connection, self.client_address, self.server.front)
         finally:
             claims.exchange = None
         return self.handler
@@ -107,7 +107,7 @@ class Exchanges(ExchangeHandler):
         """Tells the front server of the exception that is being handled."""
         front = self.server.front
         try:
-            front.handle_error(self.connection, self.client_address)
+            front.handle_error(socket_of(self.connection), self.client_address)
         except Exception as error:
             if self.server.is_serial:
                 raise Interrupt(error) from None
@@ -359,7 +359,7 @@ class Exchanges(ExchangeHandler):
         if not self.is_lent:
             self.is_lent = True
             self.connection.settimeout(self.server.handler_timeout)
-        return self.socket
+        return socket_of(self.connection)
 
     def take_back(self) -> None:
         self.is_lent = False

@@ -215,7 +215,7 @@ class Output:
         with self._lock:
             self.unbuffered = True
             octets = self._take() + self.reader.give_up()
-            if octets and not self.closed:
+            if octets:
                 self.sent += len(octets)
                 self.sender.send_all(self.sender.take_continue() + octets)
 

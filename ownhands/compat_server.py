@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from . import compat_rules as rules
-from .compat_exchange import Exchanges
+from .compat_exchange import Exchanges, socket_of
 from .compat_output import Output
 from .connection import Interrupt
 from .engine import Engine
@@ -196,9 +196,11 @@ class Room(EngineServer):
             self._monitor.wake()
             if monitor.ident is not None:
                 monitor.join()
-            engine.wind_up()
-            self._engines = []
-            engine.close()
+            try:
+                engine.wind_up()
+            finally:
+                self._engines = []
+                engine.close()
 
     def interrupt(self, error: BaseException) -> None:
         """A handler has raised what is to end serve_forever."""
@@ -264,25 +266,27 @@ class Room(EngineServer):
             return self._accept()  # with the address as it is
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        return self.front.verify_request(request, client_address)  # type: ignore[no-any-return]
+        return self.front.verify_request(socket_of(request), client_address)  # type: ignore[no-any-return]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exc_info()[1]
         if self.is_serial and error is not None and not isinstance(error, Exception):  # as by a signal handler
             return self.interrupt(original(error))
-        self.front.handle_error(request, client_address)
+        self.front.handle_error(socket_of(request), client_address)
 
     def shutdown_request(self, request: Any) -> None:
         if not self.closes:
             return
         if not self.closes_itself:
             return super().shutdown_request(request)
-        with suppress(AttributeError, OSError):  # a test's; or it is closed
-            request.settimeout(self.handler_timeout)  # it may be for the program to go on with
+        if hasattr(request, "say_goodbye"):
+            request.say_goodbye()
         try:
-            self.front.shutdown_request(request)
+            self.front.shutdown_request(socket_of(request))
         except Exception:
             log.exception("shutdown_request has failed")
+        with suppress(AttributeError, OSError):  # a test's; or it is closed, as most are
+            request.settimeout(self.handler_timeout)  # the program goes on with it; not before, for nobody leads here
 
     # ---- what handlers have written and not flushed -----------------------------------------------------------------
 

@@ -170,7 +170,7 @@ class FileHandler(AuthHandler):
     def _answer_file(self, request: Request, names: Names, content: FileSlice | bytes,
                      status: os.stat_result) -> Response:
         """A file that is open: in a coding that the client takes, after conditions and ranges."""
-        now = time.time()  # before anything is read, for what is written behind that may not show
+        now = time.time()  # before the content is read: what is written behind that may not show
         if isinstance(content, FileSlice) and content.length <= SMALL_SIZE and request.method != "HEAD":
             content = read_now(content)
             small_files.put(self._key_of(names), status, content)

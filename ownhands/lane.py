@@ -29,6 +29,7 @@ class Lane:
 
     if TYPE_CHECKING:
         _new_thread: Callable[[str], threading.Thread]
+        survives: tuple[type[BaseException], ...]
 
     def __init__(self, close: Callable[[Any], None], max_threads: int = 64, max_connections: int = 10_000,
                  max_wait: float = 10.0, daemon: bool = True, clock: Callable[[], float] = monotonic,
@@ -185,7 +186,9 @@ class Lane:
         if turner is not None:
             try:
                 self._close(turner)
-            except Exception:
+            except BaseException as error:
+                if not isinstance(error, (Exception, *self.survives)):
+                    raise
                 log.exception("closing %s has failed", type(turner).__name__)
 
     def _set_aside(self, fd: int, watch: Watch | None) -> None:

@@ -54,6 +54,7 @@ class LifeCycle(ThreadingMixIn, TCPServer):
         found = handler_class(RequestHandlerClass)
         self.serves_in_turns = isinstance(found, type) and issubclass(found, ConnectionHandler)
         self._engines: list[Engine] = []
+        self._last_engines: list[Engine] = []  # of the last time: threads of theirs may still be in a turn
         self._monitor: Monitor | None = None
         self._lock = threading.Lock()  # for `_over` and `_listening`
         self._over = Latch()  # of serving; each time has its own
@@ -215,7 +216,7 @@ class LifeCycle(ThreadingMixIn, TCPServer):
             log.exception("server_close has failed")
         for engine in self._engines:
             engine.close()
-        self.is_stopping, self._engines, self._monitor = False, [], None
+        self.is_stopping, self._last_engines, self._engines, self._monitor = False, self._engines, [], None
         with self._lock:  # against who begins anew
             self._over.set()  # first: a signal handler on this thread must not wait for it
             self._serving_thread = None

@@ -144,7 +144,7 @@ class HTTPServer(LifeCycle):
         current, engines = threading.current_thread(), self._engines
         if not hasattr(connection, "fileno"):
             return None
-        if isinstance(current, EngineThread) and (current.engine in engines or current.engine.has_ended):
+        if isinstance(current, EngineThread) and (current.engine in engines or current.engine in self._last_engines):
             return current.engine
         return min(engines, key=lambda each: each.connections) if engines else None
 

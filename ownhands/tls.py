@@ -133,14 +133,15 @@ class TLSConnection:
 
     def shutdown(self, how: int, /) -> None:
         """Says that nothing more will be sent, in TLS (close_notify) and below it; then octets are only dropped."""
-        self._say_goodbye()
+        self.say_goodbye()
         self.sslsocket.shutdown(how)
 
     def close(self) -> None:
-        self._say_goodbye()
+        self.say_goodbye()
         self.sslsocket.close()
 
-    def _say_goodbye(self) -> None:
+    def say_goodbye(self) -> None:
+        """Says that nothing more will be sent (close_notify), if that can be said; without waiting for the client."""
         if self.speaks_http or self.is_cut:
             return
         timeout = self.sslsocket.gettimeout()

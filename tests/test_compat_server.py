@@ -1,4 +1,5 @@
 """The life of an http.server server under ownhands.compat: threads, shutdown, sockets, what goes out while it runs."""
+import contextlib
 import functools
 import http.server
 import itertools
@@ -359,11 +360,24 @@ class StageTest(unittest.TestCase):
         with serving(doing(say), server_class, shutdown_request=lambda self, connection: kept.put(connection)) as server:
             with connect(server, request(fields=CLOSE)) as client:
                 connection = kept.get(timeout=TIMEOUT)
-                self.assertIsNone(connection.gettimeout())
+                wait_for(lambda: connection.gettimeout() is None)
                 read_until(client, b"hi")
                 client.sendall(b"more")
                 with connection:
                     self.assertEqual(connection.recv(4), b"more")
+
+    def test_may_read_to_its_end_and_holds_up_nobody(self):
+        def shutdown_request(self, connection):
+            connection.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(BlockingIOError):
+                while connection.recv(4096):
+                    pass
+            self.close_request(connection)
+
+        with serving(doing(say), shutdown_request=shutdown_request) as server:
+            with connect(server, request() + request(fields=CLOSE)) as client:
+                read_until(client, b"no such end")
+                self.assertEqual(get(server), (200, b"hi"))
 
     @params(*BOTH, type("Forking", (socketserver.ForkingMixIn, compat.HTTPServer), {}))
     def test_may_serve_requests_one_by_one(self, server_class):
@@ -618,6 +632,14 @@ class ConnectionTest(unittest.TestCase):
         with serving(doing(method)) as server:
             self.assertEqual(get(server), (200, b"hi"))
 
+    def test_may_be_used_behind_a_wfile_that_was_closed(self):
+        def method(self):
+            self.answer(b"hi")
+            self.wfile.close()
+            self.connection.getpeername()
+        with serving(doing(method)) as server:
+            self.assertEqual(get(server), (200, b"hi"))
+
     def test_may_be_asked_and_goes_on(self):
         with serving(doing(lambda self: self.answer(str(self.connection.getpeername()).encode()))) as server:
             with connect(server, request()) as client:
@@ -723,6 +745,24 @@ class TLSTest(unittest.TestCase):
         with serving(doing(method)) as server:
             self.wrap(server)
             self.assertEqual(self.get(server)[0], b"[True, True]")
+
+    def test_gives_all_stages_the_same_socket(self):
+        def method(self):
+            self.answer(str(self.request in self.server.known).encode())
+
+        def verify(self, connection, client_address):
+            self.known = {*getattr(self, "known", ()), connection}
+            return True
+
+        def close(self, connection):
+            closed.put(connection in self.known)
+            compat.ThreadingHTTPServer.shutdown_request(self, connection)
+
+        closed = queue.Queue()
+        with serving(doing(method), verify_request=verify, shutdown_request=close) as server:
+            self.wrap(server)
+            self.assertEqual(self.get(server)[0], b"True")
+        self.assertEqual([closed.get(timeout=TIMEOUT) for _ in range(2)], [True, True])
 
     def test_lets_the_handler_ask(self):
         with serving(doing(lambda self: self.answer(self.connection.version().encode()))) as server:

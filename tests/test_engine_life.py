@@ -135,13 +135,15 @@ class FailureTest(EngineTest):
             self.stage.turn(1001, other)
         self.assertEqual(["turn"], other.log)
 
-    def test_of_closing_is_survived(self):
+    @params(OSError, SystemExit)
+    def test_of_closing_is_survived(self, error):
         turner, other = self.stage.add(1000), self.stage.add(1001)
         turner.steps.append(turner.end)
-        self.engine._close = mock.Mock(side_effect=OSError)
-        with self.assertLogs("ownhands", "ERROR"):
+        self.engine._close = mock.Mock(side_effect=error)
+        with self.assertLogs("ownhands", "ERROR") as logs:
             self.stage.turn(1000, turner)
             self.stage.turn(1001, other)
+        self.assertIn("closing FakeTurner has failed", logs.output[0])
         self.assertEqual(["turn"], other.log)
 
     def test_of_closing_behind_an_overtaken_turn_holds_up_no_end(self):
@@ -340,6 +342,17 @@ class StopTest(EngineTest):
         block.end()
         self.stage.join()
         self.assertEqual([turner], self.stage.closed)
+
+    def test_a_listener_that_closes_in_an_overtaken_turn_keeps_no_end_waiting(self):
+        listener = self.stage.add(1000, is_listener=True)
+        block = self.stage.block(1000, listener)
+        self.stage.overtake()
+        self.engine.stop()
+        self.poller.settle()
+        listener.end()
+        block.end()
+        wait_for(lambda: self.engine.has_ended)
+        self.assertEqual([listener], self.stage.closed)
 
     def test_a_listener_may_be_closed_while_a_turn_accepts(self):
         listener = self.stage.add(1000, is_listener=True)
