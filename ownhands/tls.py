@@ -58,8 +58,8 @@ def accept(listener: socket.socket, context: ssl.SSLContext | None) -> tuple[ssl
 class TLSConnection:
     """A connection over TLS. What would wait raises BlockingIOError.
 
-    Until octets come or can be sent, as with any connection, unless `recv_wants_write` or `send_wants_read` says so.
-    The handshake happens in the first recv. A failed one raises ConnectionError.
+    As with any connection, recv waits for octets and send for room, unless `recv_wants_write` or `send_wants_read` says
+    that the last one waits for the other. The handshake happens in the first recv. A failed one raises ConnectionError.
     """
 
     def __init__(self, connection: ssl.SSLSocket) -> None:
