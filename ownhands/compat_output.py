@@ -191,7 +191,7 @@ class Output:
             self._pieces.append(octets)
             self._size += len(octets)
             if self.unbuffered or self._size > WRITE_THROUGH:
-                self._send_all()
+                self._send(self._take())
         return len(octets)
 
     def writelines(self, lines: Any, /) -> None:
@@ -202,27 +202,23 @@ class Output:
         """Waits until the client has taken what was written. Raises OSError where it has gone."""
         with self._lock:
             if not self.closed:
-                self._send_all()
-
-    def _send_all(self) -> None:
-        octets = self._take()
-        if octets:
-            self.sent += len(octets)  # first: what fails half-way has sent some
-            self.sender.send_all(self.sender.take_continue() + octets)
+                self._send(self._take())
 
     def let_go(self) -> None:
         """The handler goes on with the socket itself: all goes out, and from here on at once."""
         with self._lock:
             self.unbuffered = True
-            octets = self._take() + self.reader.give_up()
-            if octets:
-                self.sent += len(octets)
-                self.sender.send_all(self.sender.take_continue() + octets)
+            self._send(self._take() + self.reader.give_up())
 
     def send_continue(self) -> None:
         """Has the client send the content, if it waits for that: the handler reads it."""
         with self._lock:
             self.sender.send_all(self.sender.take_continue())
+
+    def _send(self, octets: bytes) -> None:
+        if octets:
+            self.sent += len(octets)  # first: what fails half-way has sent some
+            self.sender.send_all(self.sender.take_continue() + octets)
 
     def _take(self) -> bytes:
         octets = self._unsent + self.reader.take(b"".join(self._pieces))
