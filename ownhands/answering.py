@@ -133,7 +133,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
         self.send_interim(status, Fields.from_keywords(fields))
 
     def send_interim(self, status: int, fields: Fields) -> None:
-        """`send_informational` for fields of any name."""
+        """`send_informational` for fields of any name; raises the same."""
         if not 100 <= status <= 199 or status == 101:
             raise ValueError(f"an informational response has a status from 100 to 199, and not 101: {status}")
         if "Content-Length" in fields or "Transfer-Encoding" in fields:  # RFC 9110 8.6, RFC 9112 6.1

@@ -51,10 +51,10 @@ def handler_reasons(handler: Any) -> list[str]:
 def _handler_class_reasons(handler: type) -> list[str]:
     if not issubclass(handler, http.server.BaseHTTPRequestHandler) or not hasattr(handler, "_served_by"):
         return [f"{handler.__name__} is no subclass of ownhands.compat.BaseHTTPRequestHandler"]
-    unseen = [f"{_owner(handler, name)}.{name}: it stands in front of what the request has" for name in ON_DEMAND
-              if not _comes_from_ours(handler, name)]
+    unseen = [_reason(handler, name, "it stands in front of what the request has") for name in ON_DEMAND
+              if not _is_our_module(_owner(handler, name).__module__)]
     if handler.rbufsize == 0:
-        unseen.append(f"{_owner(handler, 'rbufsize')}.rbufsize: what comes is left on the connection")
+        unseen.append(_reason(handler, "rbufsize", "what comes is left on the connection"))
     makers = [owner for owner in handler.__mro__[:handler.__mro__.index(socketserver.BaseRequestHandler)]
               if "__init__" in vars(owner) and not _is_ours(owner, "__init__")]
     return _overrides(handler, CLASSIC_HANDLER) + unseen + [
@@ -93,16 +93,20 @@ def is_threading(server_class: Any) -> bool:
 
 
 def _overrides(found: type, table: dict[str, str]) -> list[str]:
-    return [f"{_owner(found, name)}.{name}: {why}" for name, why in table.items() if not _is_ours(found, name)]
+    return [_reason(found, name, why) for name, why in table.items() if not _is_ours(found, name)]
 
 
-def _owner(found: type, name: str) -> str:
-    return next((owner.__qualname__ for owner in found.__mro__ if name in vars(owner)), found.__qualname__)
+def _reason(found: type, name: str, why: str) -> str:
+    return f"{_owner(found, name).__qualname__}.{name}: {why}"
 
 
-def _comes_from_ours(found: type, name: str) -> bool:
-    owner = next((owner for owner in found.__mro__ if name in vars(owner)), found)
-    return owner.__module__ in OURS or owner.__module__.partition(".")[0] == __package__
+def _owner(found: type, name: str) -> type:
+    """The class that the attribute comes from."""
+    return next((owner for owner in found.__mro__ if name in vars(owner)), found)
+
+
+def _is_our_module(name: str) -> bool:
+    return name in OURS or name.partition(".")[0] == __package__
 
 
 def _is_ours(found: type, name: str) -> bool:
@@ -110,8 +114,6 @@ def _is_ours(found: type, name: str) -> bool:
     method: Callable[..., Any] | None = getattr(found, name, None)
     if method is None:
         return True
-    owner = next(owner for owner in found.__mro__ if name in vars(owner))
-    if owner is socketserver.__dict__.get("ForkingMixIn"):
+    if _owner(found, name) is socketserver.__dict__.get("ForkingMixIn"):
         return False
-    module = getattr(method, "__module__", None) or ""
-    return module in OURS or module.partition(".")[0] == __package__
+    return _is_our_module(getattr(method, "__module__", None) or "")

@@ -187,7 +187,7 @@ class Lane:
             try:
                 self._close(turner)
             except BaseException as error:
-                if not isinstance(error, (Exception, *self.survives)):
+                if not isinstance(error, (Exception, *self.survives)):  # it is to end the thread, or the program
                     raise
                 log.exception("closing %s has failed", type(turner).__name__)
 
