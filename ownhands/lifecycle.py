@@ -57,6 +57,7 @@ class LifeCycle(ThreadingMixIn, TCPServer):
         self._last_engines: list[Engine] = []  # of the last time: threads of theirs may still be in a turn
         self._monitor: Monitor | None = None
         self._lock = threading.Lock()  # for `_over` and `_listening`
+        self._starting = threading.RLock()  # whoever else calls `start` finds the server open; a signal handler may
         self._over = Latch()  # of serving; each time has its own
         self._over.set()
         self._begun = Latch()  # that serving has begun; each time has its own
@@ -152,17 +153,18 @@ class LifeCycle(ThreadingMixIn, TCPServer):
 
     def start(self) -> None:
         """Opens the port and serves on a thread of its own, until `stop`; nothing if it serves. Raises OSError."""
-        if not self._claim(forgets_stop=True):
-            return
-        try:
-            self._prepare()
-            begun, failures = self._begun, list[BaseException]()
-            threading.Thread(target=self._serve_beside, args=(begun, failures), name="ownhands-monitor",
-                             daemon=True).start()
-        except BaseException:
-            self._end()
-            raise
-        begun.wait()
+        with self._starting:
+            if not self._claim(forgets_stop=True):
+                return
+            try:
+                self._prepare()
+                begun, failures = self._begun, list[BaseException]()
+                threading.Thread(target=self._serve_beside, args=(begun, failures), name="ownhands-monitor",
+                                 daemon=True).start()
+            except BaseException:
+                self._end()
+                raise
+            begun.wait()
         if failures:
             raise failures[0]
 

@@ -603,6 +603,22 @@ class StopTest(ServerTest):
             server.stop()
             server.stop()
 
+    def test_whoever_starts_it_as_well_finds_it_open(self):
+        found = []
+
+        class Server(HTTPServer):
+            def server_bind(self):
+                other.start()
+                other.join(0.05)  # as opening takes its time
+                super().server_bind()
+
+        server = Server("127.0.0.1", 0, Quiet)
+        other = threading.Thread(target=lambda: (server.start(), found.append(server.server_address[1])))
+        server.start()
+        self.addCleanup(server.stop)
+        other.join(PATIENCE)
+        self.assertEqual(found, [server.server_address[1]])
+
     def test_from_many_threads_at_once(self):
         server = self.serve()
         threads = [threading.Thread(target=server.stop) for _ in range(20)]
