@@ -6,7 +6,7 @@ import io
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from . import mediatypes
@@ -20,18 +20,20 @@ _FIRST, _LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # what a zip 
 _LATEST = 1 << 33  # seconds since the epoch: beyond that, and within what any system's calendar has
 
 
-def zip_pieces(folder: Path, *, name: str = "", hidden: bool = False,
+def zip_pieces(base: Path, steps: Sequence[bytes] = (), *, name: str = "", hidden: bool = False,
                accepts: Callable[[Path], bool] = lambda path: True) -> Iterator[bytes]:
-    """The folder as the octets of a zip, in pieces, all below `name`, or below the folder's own name.
+    """A folder as the octets of a zip, in pieces, all below `name`, or below the folder's own name.
+
+    `steps` lead from the base, which may be a link, to the folder: if one of them is a link by now, nothing is found.
 
     Left out: names with a dot at the beginning, unless `hidden`, symbolic links, devices, pipes and what cannot be
     read, and whatever `accepts` refuses, a folder with all in it. Raises OSError where a file breaks while it is read.
     """
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        folder = folder.resolve()
-        top = name or folder.name or "files"
-        for opened, inside in _walk(folder, top, hidden, accepts):
+        base = base.resolve()
+        top = name or (os.fsdecode(steps[-1]) if steps else base.name) or "files"
+        for opened, inside in _walk(base, tuple(steps), top, hidden, accepts):
             if opened.is_folder:
                 archive.writestr(describe(inside, opened.status), b"")
             else:
@@ -61,17 +63,17 @@ class _Sink(io.RawIOBase):
         return octets
 
 
-def _walk(folder: Path, top: str, hidden: bool, accepts: Callable[[Path], bool]) -> Iterator[tuple[Opened, str]]:
+def _walk(base: Path, begin: Names, top: str, hidden: bool,
+          accepts: Callable[[Path], bool]) -> Iterator[tuple[Opened, str]]:
     """Everything in the folder and below, sorted, each with its name in the zip; a folder before what is in it.
 
     A file is open, for the caller to close. What is exchanged for a link meanwhile, at any depth, leads nowhere.
     """
-    base = os.fsencode(folder)
-    waiting: list[tuple[Path, str, Names]] = [(folder, top, ())]
+    waiting: list[tuple[Path, str, Names]] = [(base.joinpath(*map(os.fsdecode, begin)), top, begin)]
     while waiting:
         path, inside, steps = waiting.pop()
         try:
-            opened = open_steps(base, steps)
+            opened = open_steps(os.fsencode(base), steps)
             names = _list(opened, path) if opened.is_folder else []
         except OSError:  # it has gone, or cannot be read
             continue

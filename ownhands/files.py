@@ -7,7 +7,8 @@ import errno
 import os
 import re
 import time
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ from .codings import IDENTITY, SUFFIXES, GzipCache, acceptable_codings, gzip, pr
 from .conditions import MAX_RANGES
 from .fields import FieldArgument, Fields
 from .fileslice import FileSlice
-from .folder import Names, Opened, has_hidden, list_entries, open_beneath, split_path
+from .folder import Names, Opened, find_steps, has_hidden, list_entries, open_beneath, split_path
 from .framing import SMALL_SIZE
 from .logs import warn_once
 from .messages import HTTPError, Request, Response
@@ -37,8 +38,9 @@ from .representation import (
     select,
 )
 from .smallfiles import Key, SmallFiles, identity_of, is_settled
+from .storing import Place, Terms, is_partial
 from .targets import quote_origin_form
-from .upload import Terms, check_upload, is_partial, receive_form, receive_put
+from .upload import check_upload, receive_form, receive_put
 
 _IS_MISSING = frozenset([errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ])
 _IS_FORBIDDEN = frozenset([errno.EACCES, errno.EPERM])
@@ -130,10 +132,6 @@ class FileHandler(AuthHandler):
         """Opens a file or folder below the root; raises OSError."""
         return open_beneath(os.fspath(self.root), names, self.follow_symlinks, self.hidden)
 
-    def _place(self, names: Names) -> Path:
-        """Where a folder that `open` has found is, links resolved."""
-        return Path(os.fsdecode(os.path.realpath(os.path.join(os.fsencode(self.root), *names))))  # noqa: PTH118
-
     def _open_file(self, names: Names) -> tuple[FileSlice | bytes, os.stat_result] | None:
         """Opens a file below the root, or takes it from memory; None if there is none."""
         known = small_files.get(self._key_of(names))
@@ -174,7 +172,7 @@ class FileHandler(AuthHandler):
         if isinstance(content, FileSlice) and content.length <= SMALL_SIZE and request.method != "HEAD":
             content = read_now(content)
             small_files.put(self._key_of(names), status, content)
-        media_type, is_packed = describe_name(names[-1], self.charset)
+        media_type, is_packed = mediatypes.describe(names[-1], self.charset)
         if not self.compress or is_packed:
             response = self._whole_file(content, status, now, media_type, self._common)
         elif not _NEGOTIATES.search(request.head.section):
@@ -286,9 +284,13 @@ class FileHandler(AuthHandler):
     def _answer_zip(self, names: Names) -> Response:
         """A folder with all that may be served of it, packed while it is sent."""
         from .archive import zip_pieces  # zipfile takes long to import
-        folder = self._place(names)
-        name = os.fsdecode(names[-1]) if names else folder.name or "files"
-        pieces = zip_pieces(folder, name=name, hidden=self.hidden, accepts=lambda path: not is_partial(path.name))
+        try:
+            base, steps = find_steps(os.fspath(self.root), names, self.follow_symlinks, self.hidden)
+        except OSError as error:  # it has just changed
+            raise read_error(error) from error
+        name = os.fsdecode(names[-1] if names else os.path.basename(base)) or "files"  # noqa: PTH119  octets
+        pieces = zip_pieces(Path(os.fsdecode(base)), steps, name=name, hidden=self.hidden,
+                            accepts=lambda path: not is_partial(path.name))
         return response_of(pieces, 200, Fields([
             ("Content-Type", "application/zip"), ("X-Content-Type-Options", "nosniff"), *self._common,
             ("Content-Disposition", mediatypes.disposition(name + ".zip"))]))
@@ -328,17 +330,23 @@ class UploadHandler(FileHandler):
     def _terms(self) -> Terms:
         return Terms(self.overwrite, self.hidden, self.max_upload)
 
-    def _place_of(self, request: Request) -> tuple[Path, str]:
-        """The folder, and the name in it or "", that a path means for what is sent; raises HTTPError."""
+    def _place_of(self, request: Request) -> tuple[Callable[[], Place], str]:
+        """What opens the folder, and the name in it or "", that a path means for what is sent; raises HTTPError."""
         path = request.split_target()[1]
         names = self._names_of(path)
         folder, name = (names, b"") if path.endswith("/") else (names[:-1], names[-1])
+        return partial(self._open_place, folder), os.fsdecode(name)
+
+    def _open_place(self, names: Names) -> Place:
+        """Opens a folder that is sent to; raises HTTPError and OSError."""
         try:
-            opened = self._open(folder)
+            opened = self._open(names)
         except OSError as error:
             raise read_error(error) from error
+        if opened.is_folder:
+            return Place(opened.fd, os.path.realpath(os.path.join(self.root, *map(os.fsdecode, names))))  # noqa: PTH118
         opened.close()
-        return self._place(folder), os.fsdecode(name)
+        raise HTTPError(409, "there is no such folder")
 
 
 @lru_cache(maxsize=64)
@@ -362,13 +370,6 @@ def servable_names(path: str, hidden: bool) -> Names | None:
 
 
 _kept_names = lru_cache(maxsize=256)(servable_names)
-
-
-@lru_cache(maxsize=1024)
-def describe_name(name: bytes, charset: str) -> tuple[str, bool]:
-    """The media type of a file of that name, and whether it is compressed by its nature."""
-    media_type = mediatypes.guess(os.fsdecode(name), charset)
-    return media_type, mediatypes.is_packed(media_type)
 
 
 def is_page(request: Request, names: Names) -> bool:

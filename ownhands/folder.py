@@ -92,6 +92,21 @@ def open_beneath(root: str, names: Sequence[bytes], follow_symlinks: bool = Fals
     return open_steps(base, _real_names(base, names, hidden))
 
 
+def find_steps(root: str, names: Sequence[bytes], follow_symlinks: bool = False,
+               hidden: bool = False) -> tuple[bytes, Sequence[bytes]]:
+    """Where `open_beneath` finds what it opens, as a base and names for `open_steps`, none a link; raises OSError."""
+    base = os.path.realpath(os.fsencode(root))
+    if follow_symlinks:
+        return os.path.realpath(os.path.join(base, *names)), ()
+    try:
+        open_steps(base, names).close()
+    except OSError as error:
+        if error.errno not in _IS_LINK:
+            raise
+        return base, _real_names(base, names, hidden)
+    return base, names
+
+
 def _real_names(base: bytes, names: Sequence[bytes], hidden: bool) -> Sequence[bytes]:
     """Where links lead to, as names below the base; raises OSError where that is elsewhere."""
     real = os.path.realpath(os.path.join(base, *names), strict=True)

@@ -2,7 +2,9 @@
 
 Tables of its own, so that an answer does not depend on the machine. Refuses to know the file's octets.
 """
+import os
 import re
+from functools import lru_cache
 from urllib.parse import quote
 
 DEFAULT = "application/octet-stream"
@@ -151,6 +153,13 @@ def is_compressible(media_type: str) -> bool:
 def is_packed(media_type: str) -> bool:
     """Whether it is compressed by its nature, so that nobody puts a compressed file beside it."""
     return _PACKED.match(media_type) is not None
+
+
+@lru_cache(maxsize=1024)
+def describe(name: bytes, charset: str) -> tuple[str, bool]:
+    """The media type of a file of that name, and whether it `is_packed`."""
+    media_type = guess(os.fsdecode(name), charset)
+    return media_type, is_packed(media_type)
 
 
 def disposition(name: str) -> str:

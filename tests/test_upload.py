@@ -1,19 +1,21 @@
 """Files sent to a folder: what is stored under which name, what is refused, and that nothing half-written stays."""
 import errno
 import gzip
+import io
 import os
 import tempfile
 import unittest
+import zipfile
 from itertools import product
 from pathlib import Path
 from unittest.mock import patch
 
 from nose2.tools import params
 
-from ownhands import HTTPServer, upload
+from ownhands import HTTPServer
 from ownhands.files import FileHandler, UploadHandler
+from ownhands.storing import FORM_SLACK, Place, clean_name, is_partial, open_partial
 from ownhands.testing import MockClient, MockConnection, encode_request, in_pieces, parse_replies
-from ownhands.upload import clean_name, is_partial
 
 from .forms import CHROMIUM
 from .turns import Session
@@ -284,7 +286,7 @@ class Whole(InFolder):
         os.utime(self.folder / "old.txt", (1e9, 1e9))
         etag = MockClient(self.server())("/old.txt").fields["ETag"]
         knobs = {"overwrite": True, "max_memory_size": max_memory_size}
-        with patch("ownhands.upload.os.fsync", lambda fd: (self.folder / "old.txt").write_text("other")):
+        with patch("ownhands.storing.os.fsync", lambda fd: (self.folder / "old.txt").write_text("other")):
             self.assertEqual(self.send("/old.txt", knobs=knobs, if_match=etag).status, 412)
         self.assertEqual(self.files(), {"old.txt": "other"})
 
@@ -305,7 +307,7 @@ class Whole(InFolder):
 
     @params(*product(((errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EROFS, 403), (errno.EFBIG, 413),
                       (errno.EIO, 500)), IN_MEMORY_OR_NOT))
-    @patch("ownhands.upload.os.fsync")
+    @patch("ownhands.storing.os.fsync")
     def test_a_disk_that_fails(self, outcome, max_memory_size, fsync):
         number, status = outcome
         fsync.side_effect = OSError(number, os.strerror(number))
@@ -316,8 +318,8 @@ class Whole(InFolder):
     @params(*IN_MEMORY_OR_NOT)
     @unittest.skipUnless(os.path.exists("/dev/full"), "no full device here")
     def test_a_disk_that_is_full(self, max_memory_size):
-        full = lambda folder: (upload._OnDisk("/dev/full", "r+"), folder / "new.part")  # noqa: E731
-        with patch("ownhands.upload._create", full), self.assertNoLogs("ownhands", "WARNING"):
+        full = lambda place, name, flags: os.open("/dev/full", os.O_RDWR)  # noqa: E731
+        with patch("ownhands.storing.Place.create", full), self.assertNoLogs("ownhands", "WARNING"):
             reply = self.send("/new.txt", b"x" * 100_000, knobs={"max_memory_size": max_memory_size})
         self.assertEqual(reply.status, 507)
         self.assert_untouched()
@@ -328,7 +330,7 @@ class Whole(InFolder):
         self.assertEqual(self.send("/new.txt").status, 507)
 
     @params(("/new.txt", {}, 201, "new"), ("/old.txt", {}, 409, "old"), ("/old.txt", {"overwrite": True}, 204, "new"))
-    @patch("ownhands.upload.os.link", side_effect=OSError(errno.EPERM, "no links"))
+    @patch("ownhands.storing.os.link", side_effect=OSError(errno.EPERM, "no links"))
     def test_file_systems_without_links(self, target, knobs, status, content, link):
         with patch("ownhands.upload.check_put"):  # as if it had not been there when it was asked for
             self.assertEqual(self.send(target, knobs=knobs).status, status)
@@ -338,11 +340,73 @@ class Whole(InFolder):
 
 class Published(InFolder):
     def test_nothing_else_is_there_before_the_client_is_told(self):
-        with upload.open_partial(self.folder) as file:
+        with Place(-1, str(self.folder)) as place, open_partial(place.copy()) as file:
             file.write(b"new")
             before = len(list(self.folder.iterdir()))
-            file.publish(self.folder / "new.txt", overwrite=False)
+            file.publish(place, "new.txt", overwrite=False)
             self.assertEqual((len(list(self.folder.iterdir())), (self.folder / "new.txt").read_bytes()), (before, b"new"))
+
+
+class Exchanged(InFolder):
+    """A folder that is moved away, or exchanged for a link, while it is looked at or sent to."""
+
+    def setUp(self):
+        super().setUp()
+        self.outside = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (self.outside / "secret").touch()
+
+    def exchange(self):
+        (self.folder / "sub").rename(self.folder / "moved")
+        (self.folder / "sub").symlink_to(self.outside)
+
+    def ask(self, count, *arguments, **fields):
+        """The answer, and what is outside then; the folder is exchanged when it was opened `count` times."""
+        really_open, opened = UploadHandler._open, []
+
+        def opening(handler, names):
+            found = really_open(handler, names)
+            opened.append(names)
+            if len(opened) == count:
+                self.exchange()
+            return found
+
+        with patch.object(UploadHandler, "_open", opening):
+            reply = self.send(*arguments, **fields)
+        self.assertGreaterEqual(len(opened), count)
+        return reply.status, os.listdir(self.outside)
+
+    def test_no_zip_of_what_is_outside(self):
+        self.assertEqual(self.ask(1, "/sub/?zip", b"", "GET")[0], 404)
+
+    @params(*product((1, 2), IN_MEMORY_OR_NOT))
+    def test_nothing_is_stored_outside(self, count, max_memory_size):
+        _, outside = self.ask(count, "/sub/new.txt", knobs={"max_memory_size": max_memory_size})
+        self.assertEqual(outside, ["secret"])
+
+    @params(*IN_MEMORY_OR_NOT)
+    def test_nothing_half_written_stays_in_what_was_moved(self, max_memory_size):
+        def moving():
+            octets = encode_request("/sub/new.txt", "PUT", b"x" * 200)
+            yield octets[:-100]
+            (self.folder / "sub").rename(self.folder / "moved")
+            yield octets[-100:]
+
+        connection = Acting(moving())
+        self.server(max_memory_size=max_memory_size).on_connect(connection)
+        self.assertEqual(parse_replies(connection.sent, "PUT")[0].status, 404)
+        self.assertEqual(list((self.folder / "moved").iterdir()), [])
+
+    def test_folders_beyond_the_longest_path(self):
+        path, directory = "", os.open(self.folder, os.O_RDONLY)
+        for _ in range(30):
+            os.mkdir("d" * 200, dir_fd=directory)
+            inner = os.open("d" * 200, os.O_RDONLY, dir_fd=directory)
+            os.close(directory)
+            directory, path = inner, path + "/" + "d" * 200
+        self.addCleanup(os.close, directory)
+        self.assertEqual(self.send(path + "/new.txt").status, 201)
+        archive = zipfile.ZipFile(io.BytesIO(self.send(path + "/?zip", b"", "GET").content))
+        self.assertEqual(archive.namelist(), ["d" * 200 + "/", "d" * 200 + "/new.txt"])
 
 
 class InTurns(InFolder):
@@ -490,7 +554,7 @@ class Form(InFolder):
 
     @params((1, 413, None), (2, 413, ["a.txt: a file may have 10 octets at most"]))
     def test_a_part_that_is_much_too_large_ends_it(self, times, status, lines):
-        size = (upload.FORM_SLACK + 200_000) // times  # of each part
+        size = (FORM_SLACK + 200_000) // times  # of each part
         octets = encode_request("/", "POST", form(*[("a.txt", "x" * size)] * times), content_type=FORM)
         pieces = list(in_pieces(octets, 60_000))
         connection = MockConnection(pieces[:-1] if lines is None else pieces)
