@@ -86,7 +86,7 @@ class FileHandler(AuthHandler):
     def on_error(self, request: Request | None, error: BaseException) -> Response | str:
         response = super().on_error(request, error)
         if self.cors and isinstance(response, Response):
-            response.fields = Fields((*response.fields.pairs, *(pair for pair in self._common if "Access" in pair[0])))
+            return response.with_fields(**dict(pair for pair in self._common if "Access" in pair[0]))
         return response
 
     def do_OPTIONS(self, request: Request) -> Response:
