@@ -65,7 +65,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
     def _abandon_exchange(self) -> None:
         outgoing = self._outgoing
         if outgoing is not None:
-            if outgoing.response is not None and self._logs_exchanges:
+            if self._logs_exchanges:
                 self._note_exchange(self._exchange, outgoing.response, outgoing.size)  # an answer that was cut
             if outgoing.until_close:
                 self._end_in_reset()  # or it would look whole
@@ -206,7 +206,6 @@ class AnsweringHandler(Limits, ConnectionHandler):
     def _send_outgoing(self, outgoing: Outgoing) -> None:
         """Sends what the client takes now. A content that breaks its promise ends the connection, so it can tell."""
         response, pace = outgoing.response, outgoing.pace
-        assert pace is not None and response is not None
         pace.pause(self._clock())
         try:
             is_out = outgoing.send_some(self.connection)

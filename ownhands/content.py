@@ -232,8 +232,8 @@ class Outgoing:
     """
 
     until_close = False  # whether the end of the connection is the only end of the content (RFC 9112 6.3)
-    response: Any = None  # the Response, for the log
-    pace: SendPace | None = None  # at which the client takes it
+    response: Any  # the Response, for the log
+    pace: SendPace  # at which the client takes it, once sending has begun
 
     def __init__(self, octets: bytes, pieces: Iterator[bytes] | None = None, close: Callable[[], None] | None = None,
                  size: int = 0, is_all_there: bool = False) -> None:

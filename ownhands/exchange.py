@@ -119,7 +119,7 @@ class ExchangeHandler(AnsweringHandler):
     def expire(self) -> None:
         """The client was too slow: an answer where a request has begun, else nothing is said."""
         outgoing = self._outgoing
-        if outgoing is not None and outgoing.pace is not None:
+        if outgoing is not None:
             self.deadline = outgoing.pace.look(self._clock(), self.connection, outgoing.size)
             if self.deadline > self._clock():
                 return None
@@ -133,7 +133,7 @@ class ExchangeHandler(AnsweringHandler):
         outgoing = self._outgoing
         if outgoing is None:
             self.take_step(self.handle if self.is_lingering else self._refuse_busy)
-        elif outgoing.pace is not None:  # this was not the client's time
+        else:  # this was not the client's time
             self.deadline = outgoing.pace.wait(self._clock(), self.connection, outgoing.size)
 
     def _refuse_busy(self) -> None:
