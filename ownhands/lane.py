@@ -6,6 +6,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,7 @@ class Lane:
             self._turn_started = self.clock()
             turn.append(watch)
             self._notify()
-            self._take(lambda turner=watch.turner: self._expire(turner, now), watch)  # type: ignore[misc]
+            self._take(partial(self._expire, watch.turner, now), watch)
             try:
                 turn.pop()
             except IndexError:
