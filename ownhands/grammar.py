@@ -7,7 +7,8 @@ import re
 
 # RFC 9110 5.6.2, 5.5 and RFC 9112 5. Possessive quantifiers: what was matched is never tried again. Not on groups:
 # before Python 3.11.5 they kept what a failed repeat had taken. They need none: repeats begin as nothing else does.
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_TOKEN = _TCHAR + rb"++"
 _VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
 _FIELD_LINE = _TOKEN + rb":" + _VALUE
 # RFC 3986 3.3 and 3.4, and what browsers send unencoded besides: []^`{|} in a path, these and \ and % in a query.
@@ -20,7 +21,7 @@ _IP_LITERAL = rb"\[(?:[0-9A-Fa-f:.]++|[vV][0-9A-Fa-f]++\.[A-Za-z0-9\-._~!$&'()*+
 
 LONGEST_METHOD = 64  # octets; longer ones are known to nobody
 
-_METHOD = rb"(?!CONNECT )[!#$%%&'*+\-.^_`|~0-9A-Za-z]{1,%d}+" % LONGEST_METHOD
+_METHOD = rb"(?!CONNECT )%b{1,%d}+" % (_TCHAR, LONGEST_METHOD)
 EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 _REQUEST_LINE = rb"(%b) (%b%b) HTTP/1\.([0-9])" % (_METHOD, _PATH, _QUERY)
 REQUEST_LINE = re.compile(_REQUEST_LINE)

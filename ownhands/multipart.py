@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from urllib.parse import unquote
 
+from .grammar import NAME
 from .parser import ProtocolError
 
 MAX_PART_HEAD_SIZE = 16 << 10  # octets of the fields of one part
@@ -18,7 +19,7 @@ MAX_BOUNDARY_SIZE = 70  # RFC 2046 5.1.1
 # RFC 2046 5.1.1: what is behind a delimiter, its padding no longer than anybody needs; and how far it may have come.
 _AFTER_DELIMITER = re.compile(rb"(--)|[ \t]{0,1000}\r\n")
 _BEGUN = re.compile(rb"-?|[ \t]{0,1000}\r?")
-_PART_HEAD = re.compile(rb"(?:[!#-'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*(?:\r\n[ \t][^\r\n\0]*)*\r\n)*+\r\n")
+_PART_HEAD = re.compile(rb"(?:%b:[^\r\n\0]*(?:\r\n[ \t][^\r\n\0]*)*\r\n)*+\r\n" % NAME.pattern)
 _FOLD = re.compile(rb"\r\n(?=[ \t])")  # RFC 5322 2.2.3
 _DISPOSITION = re.compile(rb"(?:\A|\n)content-disposition:[ \t]*form-data[ \t]*(;[^\r\n]*)?\r\n", re.I)
 # A quoted value ends at the first quote without a backslash; where that leaves no whole list of parameters, the name
