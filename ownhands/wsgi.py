@@ -370,14 +370,13 @@ def make_server(host: str, port: int, app: WSGIApplication, server_class: Any = 
 
 
 def load_handler(spec: str) -> type[WSGIHandler]:
-    """A handler class for the application that "package.module:name" names, "app" if no name is given.
+    """A handler class for the application that "package.module:name" names.
 
     "module:make()" calls what it finds. Raises LoadError where there is no such application, and whatever the module
     raises as it is imported.
     """
     module_name, _, name = spec.partition(":")
-    name, is_factory = (name or "app").removesuffix("()"), name.endswith("()")
-    found = load_object(module_name, name)
+    found, is_factory = load_object(module_name, name.removesuffix("()")), name.endswith("()")
     application = found() if is_factory else found
     if not callable(application):
         raise LoadError(f"{spec} is no WSGI application: it cannot be called")
