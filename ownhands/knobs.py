@@ -7,7 +7,8 @@ from types import FunctionType
 from typing import Any
 
 NOT_HERE = {  # what socketserver has as class attributes, and to be said where one of them is given
-    "timeout": "idle_timeout, head_timeout and their like bound what a client may take",
+    "timeout": "idle_timeout, head_timeout and their like bound what a client may take; handle_request waits for "
+               "`server.timeout` seconds, which is set on the object",
     "address_family": "the host decides",
     "socket_type": "connections are streams",
     "allow_reuse_port": "bind a socket of your own, and set it as `socket`",
@@ -32,7 +33,7 @@ def is_knob(owner: Any, name: str) -> bool:
 def check_knob(name: str, value: Any, owners: list[Any], server: Any) -> None:
     """Raises TypeError for what is no knob of any of the `owners`, the class `server` among them, or cannot be."""
     if name in NOT_HERE and owners in ([], [server]):
-        raise TypeError(f"{name} has no meaning here: {NOT_HERE[name]}")
+        raise TypeError(f"{name} is no keyword here: {NOT_HERE[name]}")
     if not owners:
         raise TypeError(f"{name!r} is not a setting of {server.__name__} or of its handler")
     is_optional = name in OR_NONE
