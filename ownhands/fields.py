@@ -10,7 +10,7 @@ from .parser import Pair, check_field, encode_field_lines
 
 Result = TypeVar("Result")
 KEPT_NAME_SIZE = 128  # characters of a name or a media type that is remembered
-FieldArgument = str | int | list[str] | tuple[str, ...] | None
+FieldArgument = str | int | list[str] | list[int] | tuple[str | int, ...] | None
 
 
 class Values(Mapping[str, str]):
