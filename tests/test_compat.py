@@ -232,6 +232,12 @@ class ExpectTest(unittest.TestCase):
         reply = parse_replies(sent)[0]
         self.assertEqual((reply.interim, reply.content), ((), b"no"))
 
+    def test_is_answered_when_a_large_content_is_read(self):
+        head = request("POST / HTTP/1.1", "Expect: 100-continue\r\nContent-Length: 2000000\r\n" + CLOSE)
+        sent, _ = serve(doing(lambda self: self.answer(self.rfile.read(2_000_000)[:3])), [head, b"abc" + bytes(1_999_997)])
+        reply = parse_replies(sent)[0]
+        self.assertEqual(([head.status for head in reply.interim], reply.content), ([100], b"abc"))
+
     def test_is_the_handlers_to_refuse(self):
         def refuse(self):
             self.send_error(417)

@@ -168,6 +168,19 @@ class LifeTest(unittest.TestCase):
             server.thread.join(TIMEOUT)
             self.assertFalse(server.thread.is_alive())
 
+    def test_sends_what_is_not_flushed_also_behind_a_pause(self):
+        def method(self):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\nfirst")
+            go_on.wait(TIMEOUT)
+        go_on = threading.Event()
+        with serving(doing(method)) as server:
+            self.addCleanup(go_on.set)
+            wait_for(lambda: server._room is not None and server._room.flusher_sleeps)
+            with connect(server, request()) as client:
+                client.settimeout(TIMEOUT / 2)
+                self.assertTrue(read_until(client, b"first").endswith(b"first"))
+            go_on.set()
+
     @mock.patch.object(Room, "start_flusher")  # which would send it in a moment
     def test_sends_what_was_written_before_it_ends(self, _):
         def method(self):

@@ -280,6 +280,7 @@ class SentFile(unittest.TestCase):
             FileOutgoing(b"", self.file, 2, 9).send_some(self.near)
 
     def test_a_connection_that_takes_no_more(self):
+        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # less than a turn: it has to wait
         self.near.setblocking(False)
         self.far.setblocking(False)
         self.file.truncate(3 * TURN_SIZE)

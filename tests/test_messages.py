@@ -203,7 +203,7 @@ class Contents(unittest.TestCase):
         made = Request(parse_request_head(b"GET / HTTP/1.0\r\n\r\n"))
         self.assertEqual((made.content, made.stream.read(), made.trailers.pairs), (b"", b"", ()))
 
-    @params((b'{"a": [1]}', {"a": [1]}), (b"\xef\xbb\xbf1", 1), ('"\u00e9"'.encode("utf-16"), "\u00e9"))
+    @params((b'{"a": [1]}', {"a": [1]}), (b"\xef\xbb\xbf1", 1), (b"1.5", 1.5), ('"\u00e9"'.encode("utf-16"), "\u00e9"))
     def test_json(self, content, value):
         self.assertEqual(request(content=content).json(), value)
 

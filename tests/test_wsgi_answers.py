@@ -1,4 +1,6 @@
 """What a WSGI application answers: bytes in, bytes out."""
+import socket
+import threading
 import unittest
 from http import HTTPStatus
 from typing import Any
@@ -288,6 +290,17 @@ class WriteTest(unittest.TestCase):
 
         server_for(application).on_connect(connection)
         self.assertEqual(parse_replies(connection.sent)[0].content, b"firstsent")
+
+    def test_waits_for_a_client_that_takes_it_slowly(self) -> None:
+        near, far = socket.socketpair()
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        far.sendall(head(fields="Connection: close\r\n"))
+        server = server_for(self.writing(bytes(1 << 20)))
+        thread = threading.Thread(target=server.on_connect, args=(near, ("127.0.0.1", 1)))
+        thread.start()
+        with far, far.makefile("rb") as file:
+            self.assertEqual(parse_replies(file.read())[0].content, bytes(1 << 20))
+        thread.join()
 
     def test_keeps_to_the_content_length(self) -> None:
         sent = send(self.writing(b"ab", result=[b"c"], headers=[("Content-Length", "3")]), head() * 2).sent
