@@ -3,7 +3,6 @@
 Refuses to know connections, turns and how an answer is framed: see wsgi.py.
 """
 import copy
-import math
 import re
 import socket
 import sys
@@ -90,14 +89,22 @@ class FileWrapper:
     def __init__(self, filelike: Any, blksize: int = PIECE_SIZE) -> None:
         self.filelike, self.blksize = filelike, max(blksize, PIECE_SIZE)
         self.length: int | None = None  # octets after which it ends: PEP 3333 lets Content-Length end a file early
-        if hasattr(filelike, "close"):
-            self.close = filelike.close
+        for name in ("close", "seek", "seekable", "tell"):  # by the last three, ranges are found at once
+            if hasattr(filelike, name):
+                setattr(self, name, getattr(filelike, name))
 
-    def __iter__(self) -> Iterator[bytes]:
-        left = math.inf if self.length is None else self.length
-        while left and (piece := self.filelike.read(min(left, self.blksize))):
-            yield piece
-            left -= len(piece)
+    def __iter__(self) -> "FileWrapper":
+        """Itself, so that who has only the iterator can close it."""
+        return self
+
+    def __next__(self) -> bytes:
+        size = self.blksize if self.length is None else min(self.length, self.blksize)
+        piece: bytes = self.filelike.read(size) if size else b""
+        if not piece:
+            raise StopIteration
+        if self.length is not None:
+            self.length -= len(piece)
+        return piece
 
 
 @lru_cache(maxsize=64)
@@ -199,6 +206,7 @@ class WSGIResponse(Response):
     offset: int | None = None  # where the content begins in a regular file that can be sent as it is
     filelike: Any = None  # that file
     is_whole = False  # whether `content` is the whole of it, the head leaves the rest to the server, and both are short
+    is_all_there = False  # whether no code of the application is needed for the rest: a list, or a plain file
     is_headless = False  # whether the answer ends with its head
     is_sent = False  # whether the head cannot change any more
     was_written = False  # whether the head is out already, because of write()

@@ -1,17 +1,16 @@
 """WSGI (PEP 3333): WSGIHandler serves an application, make_server stands in for wsgiref.simple_server's.
 
-Owns the order of an exchange with an application and how its answer is framed. Refuses to know turns and who polls.
+Owns how an application is called, and what it gives. Refuses to know how that is framed and sent: see wsgi_answers.py.
 """
 from io import BytesIO
 from itertools import chain
 from socketserver import TCPServer
-from time import time
 from typing import Any
 from wsgiref.types import WSGIApplication
 
-from .connection import INTERRUPTS, wait_until_taken
-from .content import ContentError, FileOutgoing, Outgoing, can_send_files, send
-from .framing import CLOSE, KEEP_ALIVE, NO_CONTENT, SMALL_SIZE, encode_pieces, regular_rest, server_lines, without_lines
+from .connection import INTERRUPTS
+from .content import Outgoing
+from .framing import NO_CONTENT, SMALL_SIZE, regular_rest
 from .gateway import (
     FileWrapper,
     WSGIResponse,
@@ -24,16 +23,14 @@ from .gateway import (
     server_environ,
     size_of,
 )
-from .handler import RequestHandler
 from .loading import LoadError, load_object
-from .logs import log
 from .messages import HTTPError, Request, Response
-from .pace import Pace
-from .parser import KEPT_HEAD_SIZE, RequestHead, encode_chunk
+from .parser import KEPT_HEAD_SIZE, RequestHead
 from .server import HTTPServer
+from .wsgi_answers import WSGIAnsweringHandler
 
 
-class WSGIHandler(RequestHandler):
+class WSGIHandler(WSGIAnsweringHandler):
     """Set `application` to a WSGI application. It is called with the whole content, or, with `stream_content`, before.
 
     It runs on the thread that has the turn, in several threads at once, and may wait as long as it likes.
@@ -43,7 +40,9 @@ class WSGIHandler(RequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self._call_application = type(self).application or getattr(self.server, "application", None)
+        self._call_application = type(self).application
+        if self._call_application is None:
+            self._call_application = getattr(self.server, "application", None)
         self._connection_environ: dict[str, Any] = {}  # what all requests on the connection have in common
         self._environ: dict[str, Any] = {}  # of the last short head, as it was before the application had it
         self._environ_head: RequestHead | None = None  # the head that it describes
@@ -174,11 +173,13 @@ class WSGIHandler(RequestHandler):
         if head.length is not None and not response.is_headless and (size is not None or len(first) > head.length):
             check_length(head.length, len(first) if size is None else size)
         response.content, response.length = chain((first,), pieces), head.length
+        response.is_all_there = size is not None
 
     def _begin_file(self, request: Request, response: WSGIResponse, wrapper: FileWrapper) -> bool:
         """A plain file as content: its length is known, and it need not pass through here. False for any other."""
         head, place = response.head, regular_rest(wrapper.filelike)
         if head is None or response.was_written:
+            wrapper.length = response.length  # what write() has left of it
             return False
         offset, size = place or (None, None)
         wrapper.length = length = size if head.length is None else head.length
@@ -188,119 +189,8 @@ class WSGIHandler(RequestHandler):
         if length > size and not response.is_headless:
             check_length(head.length, size)
         response.length, response.offset, response.filelike = length, offset, wrapper.filelike
+        response.is_all_there = True
         return True
-
-    def send_written(self, response: WSGIResponse, octets: bytes) -> None:
-        """What was given to write(), with the head if it is not out; the application's thread waits for the client."""
-        request, head = self._exchange, response.head
-        assert request is not None and head is not None
-        if not octets or request.method == "HEAD" or head.status in NO_CONTENT:
-            response.was_dropped = response.was_dropped or bool(octets)
-            return
-        octets_of_head, length = b"", response.length if response.was_written else head.length
-        if length is not None and len(octets) > length:
-            raise ContentError(f"write() was given {len(octets)} octets, and Content-Length leaves {length}")
-        if not response.was_written:
-            if self._expects_continue:  # now, for the application may still read, and then it would stand in the answer
-                self._expects_continue = False
-                self.send_informational(100)
-            response.length = length
-            octets_of_head, self._informational = self._informational + self._encode_head(request, response), b""
-            response.is_sent = response.was_written = True
-        if length is not None:
-            response.length = length - len(octets)
-        self._send_and_wait(response, octets_of_head + (encode_chunk(octets) if response.is_chunked else octets))
-
-    def _send_and_wait(self, response: WSGIResponse, octets: bytes) -> None:
-        """Sends all of it, at the client's pace, within limits. Raises ClientHasGone."""
-        pace = Pace(self._clock(), 0, self.send_timeout, self.min_rate, self.rate_grace)
-        left = memoryview(octets)
-        while left:
-            try:
-                sent = send(self.connection, left)
-                response.written_size += sent
-                left = left[sent:]
-            except BlockingIOError:
-                deadline = pace.deadline(self._clock(), len(octets) - len(left))
-                if not wait_until_taken(self.connection, deadline - self._clock()):
-                    raise ClientHasGone("the client takes no more") from None
-            except OSError as error:
-                raise ClientHasGone(str(error)) from error
-
-    def _send_answer(self, request: Request, response: Response) -> None:
-        if type(response) is not WSGIResponse:
-            return super()._send_answer(request, response)
-        if not response.is_whole or self._informational or self._unread is not None or self.close_connection:
-            return self._send_other(request, response)
-        control, content = request.head.control, response.content
-        head = response.head
-        assert head is not None
-        self._persistent = persistent = self._persistent and not self.server.is_stopping
-        octets = b"%b%b%b%b%b\r\n%b" % (
-            head.status_line, server_lines(int(time())), head.fields.octets,
-            (KEEP_ALIVE if control.is_10 else b"") if persistent else CLOSE,
-            b"Content-Length: %d\r\n" % len(content) if head.length is None else b"", content)
-        self._send_whole(response, octets)
-
-    def _send_other(self, request: Request, response: WSGIResponse) -> None:
-        """An answer in pieces, from a file, without content, or one whose head is out."""
-        if response.failure is not None:
-            return self._cut_short(request, response, response.failure)
-        octets = self._encode_head(request, response) if not response.was_written else b""
-        content = response.content
-        if response.is_headless:
-            outgoing = Outgoing(octets, None, response.close)
-        elif type(content) is bytes:
-            outgoing = Outgoing(octets, iter((content,)), response.close)
-        elif response.offset is not None and can_send_files(self.connection):
-            outgoing = FileOutgoing(octets, response.filelike, response.offset, response.length or 0)
-        else:
-            pieces = encode_pieces(content, response.length, response.is_chunked)
-            first = b"" if response.was_written else next(pieces, b"")  # the next may fail, this one is here
-            outgoing = Outgoing(octets + first, pieces, response.close)
-            outgoing.until_close = response.length is None and not response.is_chunked
-        outgoing.size = response.written_size
-        self._begin_sending(response, outgoing)
-
-    def _cut_short(self, request: Request, response: WSGIResponse, failure: BaseException) -> None:
-        """The application has failed with the head out: the connection ends, so that the client can tell."""
-        if isinstance(failure, ClientHasGone):
-            log.debug("%s has gone: %s", self.client_address, failure)
-        else:
-            log.error("%s while writing the answer to %r", type(failure).__name__, request, exc_info=failure)
-        self._outgoing = outgoing = Outgoing(b"")  # of which `finish` makes an answer that was cut
-        outgoing.response, outgoing.size = response, response.written_size
-        outgoing.until_close = response.length is None and not response.is_chunked
-        self.close_connection = True
-
-    def _encode_head(self, request: Request, response: WSGIResponse) -> bytes:
-        """The head of any answer. Decides how the content is framed and whether the connection goes on."""
-        head = response.head
-        assert head is not None
-        is_10, fields, framing = request.head.control.is_10, head.fields, b""
-        persistent = (self._persistent and not self.server.is_stopping and self._can_drop_unread()
-                      and not self.close_connection)
-        if head.status in NO_CONTENT:
-            if head.status != 304:  # RFC 9110 8.6 and 15.3.6
-                fields = fields.without("content-length")
-                framing = b"Content-Length: 0\r\n" if head.status == 205 else b""
-        elif head.length is None and response.length is not None:
-            if response.length or not response.is_headless:  # an empty content in answer to HEAD says nothing of GET's
-                framing = b"Content-Length: %d\r\n" % response.length
-        elif head.length is None and not response.is_headless:
-            response.is_chunked = not is_10
-            persistent = persistent and not is_10  # RFC 9112 6.3 item 8: the connection's end is the content's
-            framing = b"" if is_10 else b"Transfer-Encoding: chunked\r\n"
-        self._persistent = persistent
-        lines = server_lines(int(time()))
-        if head.has_own_lines:
-            lines = without_lines(lines, fields)
-        connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""
-        return b"%b%b%b%b%b\r\n" % (head.status_line, lines, fields.octets, connection_line, framing)
-
-
-class ClientHasGone(ConnectionError):
-    """Raised by write(), where nobody is left to write to."""
 
 
 def _joined(items: list[bytes] | tuple[bytes, ...]) -> bytes | None:
@@ -314,7 +204,7 @@ def _has_one_item(result: Any) -> bool:
     """PEP 3333, 'Handling the Content-Length Header': then the first piece is the whole content."""
     try:
         return len(result) == 1
-    except (TypeError, AttributeError):
+    except Exception:  # it need not know
         return False
 
 

@@ -1,10 +1,13 @@
 """How a WSGI application's content ends: lengths, close, failures, files; and early hints."""
 import bz2
+import contextvars
 import gzip
 import io
 import lzma
 import os
+import socket
 import tempfile
+import threading
 import unittest
 from http.client import HTTPConnection
 from typing import Any
@@ -13,10 +16,12 @@ from unittest import mock
 from nose2.tools import params
 
 from ownhands import HTTPServer
+from ownhands.gateway import FileWrapper
 from ownhands.testing import MockClient, MockConnection, parse_replies
 from ownhands.wsgi import WSGIHandler, make_server
 
 from .applications import TEXT, answering, head, hello, send, server_for, without_log
+from .turns import Session
 
 
 class Closable:
@@ -93,6 +98,98 @@ class CloseTest(unittest.TestCase):
         self.assertTrue(sent[0].endswith(b"0\r\n\r\n"))
 
 
+class SizedClosable(Closable):
+    """One that says how many pieces it has."""
+
+    def __init__(self, length: Any, *pieces: Any) -> None:
+        super().__init__(*pieces)
+        self.length = length
+
+    def __len__(self) -> int:
+        if isinstance(self.length, Exception):
+            raise self.length
+        return self.length  # type: ignore[no-any-return]
+
+
+class PiecesTest(unittest.TestCase):
+    """Of iterables that are the application's own: nobody else's request may come between two of their pieces."""
+
+    def test_come_from_one_thread_that_serves_nobody_else_meanwhile(self) -> None:
+        user = contextvars.ContextVar("user", default="nobody")
+        threads: set[int] = set()
+        seen: list[str] = []
+
+        def pieces() -> Any:
+            for _ in range(200):
+                threads.add(threading.get_ident())
+                user.set("alice")
+                yield b"x" * 65536
+            user.set("nobody")
+
+        def application(environ: Any, start_response: Any) -> Any:
+            start_response("200 OK", [])
+            if environ["PATH_INFO"] == "/slow":
+                threads.add(threading.get_ident())
+                return pieces()
+            seen.append(user.get())
+            return [b"ok"]
+
+        def ask(path: str) -> socket.socket:
+            client = socket.create_connection(server.server_address, 10)
+            client.sendall(head(path, version="1.0"))
+            return client
+
+        with HTTPServer("127.0.0.1", 0, WSGIHandler, application=staticmethod(application)) as server:
+            with ask("/slow") as slow:
+                slow.recv(1)
+                for _ in range(5):
+                    with ask("/") as quick:
+                        quick.recv(1000)
+                while slow.recv(1 << 20):
+                    pass
+            with ask("/") as quick:
+                quick.recv(1000)
+        self.assertEqual((seen, len(threads)), (["nobody"] * 6, 1))
+
+    @params((iter, ()), (lambda pieces: SizedClosable(1, *pieces), (1,)))
+    def test_that_are_all_there_wait_for_no_client(self, make: Any, closed: Any) -> None:
+        result = make([b"x" * 100])
+        session = Session(WSGIHandler, room=50, application=staticmethod(
+            answering(result, headers=[("Content-Length", "100")])))
+        session.send(head())
+        self.assertEqual((len(session.wire.sent), getattr(result, "closed", None)), (50, closed[0] if closed else None))
+        session.take()
+        self.assertEqual(session.replies()[0].content, b"x" * 100)
+
+    def test_that_reach_the_content_length_are_sent_before_the_application_goes_on(self) -> None:
+        ends = []
+
+        def pieces() -> Any:
+            yield b"a"
+            yield b"b"
+            ends.append(connection.sent[-2:])
+
+        connection = MockConnection(head())
+        server_for(answering(pieces(), headers=[("Content-Length", "2")])).on_connect(connection)
+        self.assertEqual(ends, [b"ab"])
+
+    @params(TypeError(), ValueError(), NotImplementedError(), 2)
+    def test_may_come_from_what_does_not_know_its_length(self, length: Any) -> None:
+        self.assertEqual(parse_replies(send(answering(SizedClosable(length, b"a", b"b")), head()).sent)[0].content, b"ab")
+
+    @params(b"x\r\n", b"")
+    def test_that_wait_for_a_content_that_is_none_are_no_fault_of_the_application(self, end: bytes) -> None:
+        def application(environ: Any, start_response: Any) -> Any:
+            start_response("200 OK", [])
+            yield b"begun"
+            yield environ["wsgi.input"].read()
+
+        octets = head(method="POST", fields="Transfer-Encoding: chunked\r\n") + b"1\r\na\r\n"
+        with self.assertNoLogs("ownhands", "WARNING"):
+            sent = send(application, [octets, end], stream_content=True).sent
+        self.assertEqual((sent.count(b"begun"), sent.endswith(b"0\r\n\r\n")), (1, False))
+
+
 class FailureTest(unittest.TestCase):
     @without_log
     def test_before_the_head_is_answered(self) -> None:
@@ -112,6 +209,19 @@ class FailureTest(unittest.TestCase):
     @without_log
     def test_without_an_application(self) -> None:
         self.assertEqual(MockClient(HTTPServer(handler=WSGIHandler))("/").status, 500)
+
+    def test_an_application_may_be_false(self) -> None:
+        class Empty:
+            def __len__(self) -> int:
+                return 0
+
+            def __call__(self, environ: Any, start_response: Any) -> Any:
+                return hello(environ, start_response)
+
+        class Handler(WSGIHandler):
+            application = Empty()
+
+        self.assertEqual(MockClient(HTTPServer(handler=Handler))().content, b"hello")
 
     def test_connect_is_refused(self) -> None:
         sent = send(hello, b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n").sent
@@ -143,6 +253,23 @@ class FileWrapperTest(unittest.TestCase):
     def test_of_another_source_ends_with_its_content_length(self) -> None:
         reply = parse_replies(send(self.wrapping(io.BytesIO(b"0123456789"), [("Content-Length", "3")]), head()).sent)[0]
         self.assertEqual(reply.content, b"012")
+
+    def test_behind_write_ends_with_the_content_length(self) -> None:
+        def application(environ: Any, start_response: Any) -> Any:
+            start_response("200 OK", [("Content-Length", "5")])(b"ab")
+            return environ["wsgi.file_wrapper"](io.BytesIO(b"cdefgh"))
+
+        self.assertEqual(parse_replies(send(application, head()).sent)[0].content, b"abcde")
+
+    def test_is_closed_by_who_has_only_its_iterator(self) -> None:
+        file = io.BytesIO(b"abc")
+        iter(FileWrapper(file)).close()  # type: ignore[attr-defined]
+        self.assertTrue(file.closed)
+
+    def test_can_be_sought_where_the_file_can(self) -> None:
+        wrapper: Any = FileWrapper(io.BytesIO(b"abcdef"))
+        wrapper.seek(4)
+        self.assertEqual((wrapper.seekable(), wrapper.tell(), list(wrapper)), (True, 4, [b"ef"]))
 
     def test_of_another_source_is_sent_in_chunks(self) -> None:
         file = io.BytesIO(b"0123456789")
