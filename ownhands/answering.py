@@ -150,15 +150,16 @@ class AnsweringHandler(Limits, ConnectionHandler):
 
     def _send_answer(self, request: Request, response: Response) -> None:
         """Sends the answer to a request, or begins to."""
-        control, content = request.head.control, response.content
+        head, content = request.head, response.content  # what a handler makes of `request.method` is its own affair
+        control, method = head.control, head.method
         persistent = self._persistent and not self.server.is_stopping
-        if (type(content) is bytes and request.method not in SPECIAL and not self._informational
+        if (type(content) is bytes and method not in SPECIAL and not self._informational
                 and self._unread is None and not self.close_connection):
             octets = encode_small(response, (KEEP_ALIVE if control.is_10 else b"") if persistent else CLOSE)
             if octets:
                 self._persistent = persistent
                 return self._send_whole(response, octets)
-        self._send_framed(response, request.method, control.is_10, persistent and self._can_drop_unread())
+        self._send_framed(response, method, control.is_10, persistent and self._can_drop_unread())
 
     def _send_whole(self, response: Response, octets: bytes) -> None:
         """Sends an answer that is all in memory: at once, where the client takes it so."""
@@ -290,7 +291,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
             return self._linger()
         request = self._exchange
         is_head = self._unused.lstrip(b"\r\n").startswith(b"HEAD ")
-        method = request.method if request is not None else "HEAD" if is_head else ""
+        method = request.head.method if request is not None else "HEAD" if is_head else ""
         is_10 = request is None or request.head.control.is_10  # unknown: the end that all understand
         if request is None:
             self._refused_line = self._unused.lstrip(b"\r\n").partition(b"\r\n")[0][:REFUSED_SIZE].decode("latin-1")

@@ -9,6 +9,7 @@ from typing import BinaryIO
 from .answering import AnsweringHandler
 from .connection import receive, wait_until_ready
 from .content import ChunkedDecoder, ContentStream, Decoder, Gathering, LengthDecoder, Outgoing
+from .framing import is_all_there
 from .logs import log
 from .messages import HTTPError, Request, Response
 from .pace import Pace
@@ -235,7 +236,7 @@ class ExchangeHandler(AnsweringHandler):
         reception.stream, self._unused = stream, b""
         request.set_content(io.BufferedReader(stream), decoder)
         answer = self._ask(request, True)
-        if type(answer.content) is bytes:
+        if request.head.method == "HEAD" or is_all_there(answer):
             self._end_stream(reception)  # no more will be read, and the answer can tell what that means
         self._send_answer(request, answer)
 

@@ -147,6 +147,13 @@ def encode_pieces(pieces: Iterable[bytes], length: int | None, is_chunked: bool)
     return in_chunks(pieces) if is_chunked else map(check_piece, pieces)
 
 
+def is_all_there(response: Response) -> bool:
+    """Whether no code of the program runs while it is sent, so that nothing more of a request is read then."""
+    content = response.content
+    return (response.status in NO_CONTENT or isinstance(content, (bytes, list, tuple, FileSlice))
+            or _is_regular(content))
+
+
 def _closer(content: Any) -> Any:
     return getattr(content, "close", None)
 

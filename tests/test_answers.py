@@ -159,6 +159,19 @@ class Framing(unittest.TestCase):
         session.send(HEAD + HEAD)
         self.assertEqual([reply.fields["Content-Length"] for reply in session.replies("HEAD", "HEAD")], ["4711"] * 2)
 
+    def test_is_what_the_client_has_asked_for_whatever_a_handler_makes_of_its_method(self):
+        class Handler(RequestHandler):
+            def on_request(self, request):
+                request.method = "GET"
+                return super().on_request(request)
+
+            def do_GET(self, request):
+                return "text"
+
+        session = Session(Handler)
+        session.send(HEAD + GET)
+        self.assertEqual([reply.content for reply in session.replies("HEAD", "GET")], [b"", b"text"])
+
     def test_date_and_server_are_added_once(self):
         for fields in ({}, dict(date="Mon, 01 Jan 2024 00:00:00 GMT"), dict(server="Mine"), dict(date="x", server="y")):
             reply = MockClient(HTTPServer(handler=answering(b"", **fields)))()

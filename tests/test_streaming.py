@@ -118,6 +118,22 @@ class Requests(unittest.TestCase):
         self.assertEqual((reply.content, reply.fields.get("Connection")), (b"unread", said))
         self.assertEqual(session.wire.is_shut_down, said == "close")
 
+    @params(("POST", [b"unread"]), ("POST", (b"unread",)), ("POST", None), ("HEAD", iter([b"unread"])))
+    def test_so_does_one_for_which_no_more_is_read(self, method, content):
+        with tempfile.TemporaryFile() as file:
+            file.write(b"unread")
+            file.seek(0)
+
+            class Refusing(RequestHandler):
+                stream_content = True
+
+                def on_request(self, request):
+                    return Response(file if content is None else content, 403)
+
+            session = Session(Refusing)
+            session.send(post(b"Content-Length: 99999").replace(b"POST", method.encode()))
+        self.assertEqual(session.replies(method)[0].fields.get("Connection"), "close")
+
     def test_a_short_rest_is_dropped(self):
         session = Session(Reading)
         session.send(post(b"Content-Length: %d" % (2 * len(GET)), target=b"/none"), GET, GET, GET)
