@@ -2,6 +2,7 @@
 
 Made of bytes and values only: no socket, no thread, no clock.
 """
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -24,32 +25,41 @@ class MockConnection:
                  fail_after: int = WHOLE, failure: BaseException | None = None) -> None:
         if isinstance(data, str):
             raise TypeError("data is bytes, or an iterable of them, not str")
-        self._pieces = [bytes(data)] if isinstance(data, (bytes, bytearray, memoryview)) else list(data)
+        self._pieces: deque[bytes | memoryview | BaseException] = deque(
+            [bytes(data)] if isinstance(data, (bytes, bytearray, memoryview)) else data)
         self.max_send, self.fail_after = max_send, fail_after
         self.failure = BrokenPipeError("the client has gone") if failure is None else failure
-        self.sent = b""
+        self._sent = bytearray()
         self.is_closed = False
+
+    @property
+    def sent(self) -> bytes:
+        return bytes(self._sent)
+
+    @sent.setter
+    def sent(self, octets: bytes) -> None:
+        self._sent = bytearray(octets)
 
     def recv(self, size: int, /) -> bytes:
         """At most `size` octets of the next piece, b"" at the end; raises the exception that stands there."""
         self._check_open()
         while self._pieces:
-            piece = self._pieces.pop(0)
+            piece = self._pieces.popleft()
             if isinstance(piece, BaseException):
                 raise piece
             if len(piece) > size:
-                self._pieces.insert(0, piece[size:])
+                self._pieces.appendleft(memoryview(piece)[size:])
             if piece:
-                return piece[:size]
+                return bytes(piece[:size])
         return b""
 
     def send(self, data: bytes, /) -> int:
         """Takes octets as a socket does: perhaps not all of them."""
         self._check_open()
-        taken = bytes(data[:min(self.max_send, self.fail_after - len(self.sent))])
+        taken = bytes(data[:min(self.max_send, self.fail_after - len(self._sent))])
         if not taken and len(data):
             raise self.failure
-        self.sent += taken
+        self._sent += taken
         return len(taken)
 
     def close(self) -> None:

@@ -44,6 +44,12 @@ class Connection(unittest.TestCase):
         connection = MockConnection(max_send=2)
         self.assertEqual((connection.send(b"abc"), connection.send(b"c"), connection.sent), (2, 1, b"abc"))
 
+    def test_what_was_sent_can_be_forgotten(self):
+        connection = MockConnection(fail_after=4)
+        connection.send(b"abc")
+        connection.sent = b""
+        self.assertEqual((connection.send(b"defgh"), connection.sent), (4, b"defg"))
+
     def test_takes_no_text(self):
         with self.assertRaises(TypeError):
             MockConnection("GET / HTTP/1.1")
