@@ -8,6 +8,7 @@ from typing import Any
 
 from .accesslog import FORMATS, Answered
 from .exchange import ExchangeHandler
+from .hints import point_elsewhere
 from .logs import access_log, warn_once
 from .messages import HTTPError, Request, Response, response_to
 from .parser import REASONS, ProtocolError
@@ -109,6 +110,13 @@ class RequestHandler(ExchangeHandler):
             allow = ", ".join(self._allowed_for(request))
             raise HTTPError(405, f"{request.method} is not for this resource", allow=allow)
         raise HTTPError(501, "the method is not known here")
+
+
+point_elsewhere(RequestHandler, dict.fromkeys(
+    ["wfile", "send_response", "send_header", "end_headers", "send_error"],
+    "return a Response, or raise HTTPError; or subclass ownhands.compat.BaseHTTPRequestHandler, which has it") | {
+    "rfile": "write request.stream", "headers": "write request.fields", "path": "write request.path",
+    "command": "write request.method"})
 
 
 def _mistake_of(handler: type, method: str) -> str:

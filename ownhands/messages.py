@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote
 
 from .content import PIECE_SIZE, Decoder
 from .fields import KEPT_NAME_SIZE, NO_FIELDS, FieldArgument, Fields, Values
+from .hints import point_elsewhere
 from .parser import REASONS, ProtocolError, RequestHead, check_field
 from .targets import quote_reference, split_absolute_form
 
@@ -202,18 +203,13 @@ class Request:
             raise HTTPError(415, "this takes a form sent as multipart/form-data")
         return read_parts(boundary, partial(self.stream.read, PIECE_SIZE))
 
-    def __getattr__(self, name: str) -> Any:
-        """Says under what name there is what other libraries have under this one."""
-        if name not in NAMES:
-            return object.__getattribute__(self, name)  # raises what it has raised: perhaps a property's own error
-        raise AttributeError(f"a Request has no attribute {name!r}: it is request.{NAMES[name]} here")
-
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target} {self.version}>"
 
 
-NAMES = {"headers": "fields", "body": "content", "data": "content", "text": "content.decode()", "args": "query",
-         "params": "query", "files": "parts()", "uri": "target", "remote_addr": "client_address[0]"}
+point_elsewhere(Request, {name: f"write request.{instead}" for name, instead in {
+    "headers": "fields", "body": "content", "data": "content", "text": "content.decode()", "args": "query",
+    "params": "query", "files": "parts()", "uri": "target", "remote_addr": "client_address[0]"}.items()})
 
 # RFC 9110 6.5.1: what frames, routes, authenticates, conditions or describes a message comes before its content.
 FORBIDDEN_TRAILERS = frozenset([
@@ -327,6 +323,11 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {REASONS.get(self.status, '')}>"
+
+
+point_elsewhere(Response, {
+    "headers": "write response.fields", "status_code": "write response.status", "body": "write response.content",
+    "set_cookie": 'write response.with_fields(set_cookie="name=value")'})
 
 
 def as_response(answer: Any) -> Response:

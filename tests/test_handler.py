@@ -308,6 +308,16 @@ class Errors(unittest.TestCase):
         self.assertEqual(reply.status, 500)
         self.assertIn(f"Small.{name} is never called: write do_GET", logs.output[0])
 
+    @params(("wfile", "return a Response"), ("headers", "write request.fields"), ("path", "write request.path"))
+    def test_what_http_server_has_in_a_handler_is_named_with_what_to_write(self, name, instead):
+        class Handler(RequestHandler):
+            def do_GET(self, request):
+                return getattr(self, name)
+
+        with self.assertLogs("ownhands", "ERROR") as logged:
+            MockClient(HTTPServer(handler=Handler))()
+        self.assertIn(f"Handler has no attribute {name!r}: {instead}", logged.output[0])
+
     @params((None, "the method has no return"), ({}, "Response.json"), (("a", 404), r"Response\(text, status\)"),
             (HTTPError(404), "raise it"))
     def test_what_no_answer_is_made_of_is_named_with_what_to_write(self, answer, instead):

@@ -1,5 +1,6 @@
 """What the two sides say to each other: requests made of octets, responses made of what a handler answers."""
 import io
+import re
 import unittest
 from functools import partial
 from http import HTTPStatus
@@ -237,10 +238,15 @@ class Contents(unittest.TestCase):
             request().parts()
         self.assertEqual(caught.exception.status, 415)
 
-    @params(("headers", ": it is request.fields here"), ("body", ": it is request.content here"), ("who", "'who'"))
+    @params(("headers", ": write request.fields"), ("body", ": write request.content"), ("who", "'who'"))
     def test_names_that_other_libraries_have(self, name, hint):
         with self.assertRaisesRegex(AttributeError, hint + r"\Z"):
             getattr(request(), name)
+
+    def test_names_that_other_libraries_have_can_be_used_all_the_same(self):
+        made = request()
+        made.user, made.data = "me", 1
+        self.assertEqual((made.user, made.data, hasattr(made, "body")), ("me", 1, False))
 
     def test_an_error_inside_of_a_property_is_told_as_it_is(self):
         made = request()
@@ -311,6 +317,11 @@ class Responses(unittest.TestCase):
     def test_values_of_other_types(self, value):
         with self.assertRaises(TypeError):
             Response(etag=value)
+
+    @params(("status_code", "write response.status"), ("set_cookie", "write response.with_fields(set_cookie="))
+    def test_names_that_other_libraries_have(self, name, hint):
+        with self.assertRaisesRegex(AttributeError, re.escape(f"Response has no attribute {name!r}: {hint}")):
+            getattr(Response(), name)
 
     @params("content", "body")
     def test_the_content_is_no_field(self, name):
