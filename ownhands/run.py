@@ -7,8 +7,11 @@ import runpy
 import socketserver
 import sys
 import traceback
-from collections.abc import Iterator
+import types
+from collections.abc import Container, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from pkgutil import get_importer
 from typing import Any
 
 from . import compat
@@ -35,7 +38,9 @@ SERVERS = frozenset(["HTTPServer", "ThreadingHTTPServer", "HTTPSServer", "Thread
 HANDLERS = frozenset(["BaseHTTPRequestHandler", "SimpleHTTPRequestHandler"])
 SERVED_CLASSIC = dict.fromkeys(  # what is called by a program, and what to do about it
     ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"], "is socketserver's: classic, use http.server.HTTPServer")
-SERVED_CLASSIC["make_server"] = "has wsgiref's handler: classic, use ownhands.wsgi.make_server"
+SERVED_CLASSIC |= dict.fromkeys(
+    ["make_server", "WSGIServer"], "has wsgiref's handler: classic, use ownhands.wsgi.make_server")
+SERVED_CLASSIC |= dict.fromkeys(["SimpleXMLRPCServer", "DocXMLRPCServer"], "is a server of its own: classic")
 
 
 def main(arguments: list[str]) -> None:
@@ -54,19 +59,26 @@ def main(arguments: list[str]) -> None:
         raise SystemExit(USAGE)
     if is_module and arguments[0] == "http.server":
         raise SystemExit("http.server as a program makes classes of its own: share a folder with python -m ownhands")
+    sys.argv = arguments
     if checks:
         raise SystemExit(report(arguments[0], is_module))
     compat.patch()
-    sys.argv = arguments
     _run(arguments[0], is_module, "__main__")
 
 
 def _run(program: str, is_module: bool, name: str) -> dict[str, Any]:
     """Runs it as Python would, with its folder or the current one first on the path; gives its names."""
-    sys.path[0:1] = ["" if is_module else str(Path(program).resolve().parent)]
+    first = str(Path.cwd() if is_module else Path(program).resolve().parent)
+    sys.path[:] = [first, *sys.path[not sys.flags.safe_path:]]
     if is_module:
         return runpy.run_module(program, run_name=name, alter_sys=True)
-    return runpy.run_path(program, run_name=name)
+    if get_importer(program) is not None:  # a folder or an archive with a program in it
+        return runpy.run_path(program, run_name=name)
+    module = types.ModuleType(name)  # not by runpy: that gives __file__ as typed, and takes the module away at the end
+    module.__file__ = str(Path(program).absolute())  # as Python does: it holds wherever the program changes to
+    sys.modules[name] = module
+    exec(compile(Path(program).read_bytes(), module.__file__, "exec", dont_inherit=True), vars(module))
+    return vars(module)
 
 
 # ---- --check --------------------------------------------------------------------------------------------------------
@@ -87,7 +99,7 @@ def report(program: str, is_module: bool = False) -> int:
     if path is not None:
         tree = ast.parse(Path(path).read_bytes())
         verdicts |= _unmade_classes(tree, found)
-        notes = list(_notes(tree))
+        notes = list(_notes(tree, verdicts))
     for name, reasons in verdicts.items():
         print(f"{name}: {'classic' if reasons else 'fast'}")
         for reason in reasons:
@@ -95,7 +107,7 @@ def report(program: str, is_module: bool = False) -> int:
     for note in notes:
         print(note)
     if not verdicts and not notes:
-        print("no class builds on http.server's: they are served fast as they are")
+        print("no class that builds on http.server's was found")
     return int(bool(notes) or any(verdicts.values()))
 
 
@@ -126,7 +138,7 @@ def _run_until_it_serves(program: str, is_module: bool, served: list[Any]) -> di
             setattr(owner, name, method)
 
 
-def _classes(roots: tuple[type, ...] = (compat.HTTPServer, compat.BaseHTTPRequestHandler)) -> Iterator[type]:
+def _classes(roots: tuple[type, ...] = (socketserver.TCPServer, BaseHTTPRequestHandler)) -> Iterator[type]:
     """All that is derived from the classes, in the order they were made."""
     for root in roots:
         each: type
@@ -174,10 +186,10 @@ def _unmade_classes(tree: ast.AST, made: list[type]) -> dict[str, list[str]]:
     return verdicts
 
 
-def _notes(tree: ast.AST) -> Iterator[str]:
-    """Calls of what nothing is put in the place of."""
+def _notes(tree: ast.AST, told: Container[str]) -> Iterator[str]:
+    """Calls of what nothing is put in the place of, but for classes that are told of already."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and (name := _last_name(node.func)) in SERVED_CLASSIC:
+        if isinstance(node, ast.Call) and (name := _last_name(node.func)) in SERVED_CLASSIC and name not in told:
             yield f"line {node.lineno}: {name} {SERVED_CLASSIC[name]}"
 
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import unittest
 import urllib.request
+import wsgiref.simple_server  # noqa: F401  first: what is imported while classes are replaced stays with ours
 from pathlib import Path
 
 from nose2.tools import params
@@ -33,6 +34,30 @@ class RunTest(unittest.TestCase):
             "import sys, beside, http.server\nfrom ownhands import compat\n"
             "print(__name__, sys.argv[1:], beside.NAME, http.server.HTTPServer is compat.HTTPServer)\n"))
         self.assertEqual((done.stdout, done.stderr), ("__main__ ['a', '-m'] beside True\n", ""))
+
+    def test_may_go_to_its_own_folder(self):
+        done = self.run_program("program.py", source=(
+            "import os, inspect\nos.chdir(os.path.dirname(__file__))\nos.chdir('/')\nprint(open(__file__).read(4))\n"
+            "class A: pass\ninspect.getsource(A)"))
+        self.assertEqual((done.stdout, done.stderr), ("impo\n", ""))
+
+    def test_may_go_elsewhere_before_it_imports_as_a_module(self):
+        done = self.run_program("-m", "program", source="import os\nos.chdir('/')\nimport beside")
+        self.assertEqual(done.stderr, "")
+
+    def test_may_be_a_folder(self):
+        (self.folder / "__main__.py").write_text("import beside\nprint(__name__)")
+        self.assertEqual(self.run_program(".").stdout, "__main__\n")
+
+    def test_is_there_as_long_as_its_threads(self):
+        done = self.run_program("program.py", source=(
+            "import pickle, threading\nclass A: pass\n"
+            "def late():\n threading.main_thread().join()\n pickle.dumps(A())\nthreading.Thread(target=late).start()"))
+        self.assertEqual(done.stderr, "")
+
+    def test_has_its_own_arguments_also_when_it_is_checked(self):
+        done = self.run_program("--check", "program.py", "a", source="import sys\nprint(sys.argv[1:])")
+        self.assertEqual(done.stdout.splitlines()[0], "['a']")
 
     def test_gives_the_programs_exit_status(self):
         self.assertEqual(self.run_program("program.py", source="raise SystemExit(7)").returncode, 7)
@@ -134,7 +159,22 @@ class CheckTest(unittest.TestCase):
         ("from xmlrpc.server import *\nS = SimpleXMLRPCServer(('', 1))\nS.serve_forever()",
          "SimpleXMLRPCServer", "SimpleXMLRPCServer is no subclass of http.server.HTTPServer"))
     def test_knows_the_classes_that_serve(self, source, name, reason):
-        self.assertEqual(self.check(source), (1, [f"{name}: classic", f"    {reason}"]))
+        status, lines = self.check(source)
+        self.assertEqual((status, lines[:2]), (1, [f"{name}: classic", f"    {reason}"]))
+
+    @params(
+        ("class H(CGIHTTPRequestHandler): pass", "H: classic"),
+        ("class S(socketserver.ThreadingMixIn, socketserver.TCPServer): pass", "S: classic"),
+        ("from xmlrpc.server import *\nclass S(SimpleXMLRPCServer): pass", "S: classic"),
+        ("from xmlrpc.server import *\nif __name__ == '__main__': SimpleXMLRPCServer(('', 1))",
+         "line 4: SimpleXMLRPCServer is a server of its own: classic"),
+        ("from wsgiref.simple_server import *\nif __name__ == '__main__': WSGIServer(('', 1), WSGIRequestHandler)",
+         "line 4: WSGIServer has wsgiref's handler: classic, use ownhands.wsgi.make_server"))
+    def test_knows_what_is_classic_whatever_it_defines(self, source, line):
+        if "CGI" in source and not hasattr(http.server, "CGIHTTPRequestHandler"):  # before Python 3.15
+            self.skipTest("there is no such class")
+        status, lines = self.check(source)
+        self.assertEqual((status, line in lines), (1, True), lines)
 
     def test_lets_a_program_fail(self):
         self.assertRaises(ZeroDivisionError, self.check, "1 / 0")
