@@ -108,7 +108,7 @@ class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
     def send_response(self, code: int, message: str | None = None) -> None:
         """Begins a head, with Server and Date, and logs the request."""
         handler_class: Any = type(self)
-        if self._served_by is None or not _sends_as_stock(handler_class):
+        if self._served_by is None or not _sends_as_stock(handler_class) or not _SENDING.isdisjoint(vars(self)):
             return super().send_response(code, message)
         self.log_request(code)
         if message is None:
@@ -134,13 +134,13 @@ class BaseHTTPRequestHandler(stock.BaseHTTPRequestHandler):
         return current_date()
 
 
+_SENDING = frozenset(["send_header", "date_time_string", "send_response_only"])  # what send_response calls
+
+
 @functools.lru_cache(maxsize=256)
 def _sends_as_stock(handler_class: Any) -> bool:
     """Whether nothing that send_response calls is the class's own, but for what gives text."""
-    ours = BaseHTTPRequestHandler
-    return bool(handler_class.send_header is ours.send_header
-                and handler_class.date_time_string is ours.date_time_string
-                and handler_class.send_response_only is ours.send_response_only)
+    return all(getattr(handler_class, name) is getattr(BaseHTTPRequestHandler, name) for name in _SENDING)
 
 
 @functools.lru_cache(maxsize=8)
@@ -230,8 +230,13 @@ if sys.version_info >= (3, 14):
 
 
 def is_classic(server: HTTPServer) -> bool:
-    """Whether socketserver's own path serves it: what its classes override decides, and the object itself."""
-    return bool(rules.server_reasons(type(server)) or vars(server).keys() & rules.CLASSIC_SERVER.keys()
+    """Whether socketserver's own path serves it: what its classes override decides, and the object itself.
+
+    As it does where gevent has put its own in the place of threads: the engine waits for the system's.
+    """
+    gevent = sys.modules.get("gevent.monkey")
+    return bool((gevent is not None and gevent.is_module_patched("threading"))
+                or rules.server_reasons(type(server)) or vars(server).keys() & rules.CLASSIC_SERVER.keys()
                 or rules.handler_reasons(server.RequestHandlerClass))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .answering import LAST_RESORT
-from .compat_input import EndedEarly, Input, RawChunks
+from .compat_input import EndedEarly, Input, RawChunks, TooSlow
 from .compat_output import Output, Written
 from .connection import Interrupt, nothing, wait_until_ready, wait_until_taken
 from .content import Decoder, Outgoing, send
@@ -210,7 +210,7 @@ class Exchanges(ExchangeHandler):
             raise
         if left is not None:
             return Written(left, persistent=False)
-        status, detail = (400, str(error)) if isinstance(error, EndedEarly) else (500, "")
+        status, detail = (error.status, str(error)) if isinstance(error, (EndedEarly, TooSlow)) else (500, "")
         return self.error_page(request, status, detail)
 
     def _tell(self, error: BaseException) -> None:
@@ -337,7 +337,7 @@ class Exchanges(ExchangeHandler):
                 self.waited += self._clock() - started
                 if not is_ready:
                     self._was_refused = True
-                    raise TimeoutError("the client was too slow") from None
+                    raise TooSlow("the client was too slow") from None
 
     # ---- the connection itself --------------------------------------------------------------------------------------
 

@@ -12,6 +12,14 @@ from .parser import Pair
 class EndedEarly(ConnectionResetError):
     """A content is not all there, which is the client's fault. http.server's handlers are not told."""
 
+    status = 400
+
+
+class TooSlow(TimeoutError):
+    """The client has sent, or taken, too little for too long."""
+
+    status = 408
+
 
 class RawChunks:
     """Lets a chunked body through as it is, http.server handlers decode it themselves; notices where it ends."""

@@ -26,7 +26,7 @@ from .server import HTTPServer as EngineServer
 from .watch import Watch
 
 FLUSH_TICK = 0.005  # seconds between looks; what a handler has written that is at the same answer at two is sent
-MAX_THREADS = 1000  # as good as the thread for each connection that ThreadingMixIn would start
+MAX_THREADS = 10_000  # as good as the thread for each connection that ThreadingMixIn would start
 LAST_WORDS = 0.1  # seconds that handlers which are about to answer have when serve_forever ends
 QUIET_TICKS = 40  # ticks without a request after which the flusher sleeps
 TIMEOUTS = ("head_timeout", "content_timeout", "send_timeout", "idle_timeout")  # for all of which http.server has one

@@ -438,6 +438,28 @@ class FramingTest(unittest.TestCase):
                          (head + b"any", b"thing", False))
 
 
+class ObjectTest(unittest.TestCase):
+    """What is set on the handler or the server, rather than in its class."""
+
+    def test_methods_of_the_handler_are_called(self):
+        seen = []
+
+        def method(self):
+            self.date_time_string = lambda: "now"
+            self.send_header = lambda name, value: seen.append((name, value))
+            self.send_response(204)
+            self.end_headers()
+
+        serve(doing(method), request())
+        self.assertEqual(seen[1:], [("Date", "now")])
+
+    @params(True, False)
+    def test_threads_of_gevents_are_not_waited_for(self, is_patched):
+        gevent = unittest.mock.Mock(is_module_patched={"threading": is_patched}.get)
+        with Server(Quiet) as server, unittest.mock.patch.dict("sys.modules", {"gevent.monkey": gevent}):
+            self.assertEqual(compat.is_classic(server), is_patched)
+
+
 class ErrorTest(unittest.TestCase):
     def test_of_the_handler_is_answered_and_reported(self):
         def method(self):
@@ -536,6 +558,19 @@ class ErrorTest(unittest.TestCase):
                              request())
         self.assertEqual(said[0], "Request timed out: TimeoutError('too late')")
         self.assertEqual((parse_replies(sent)[0].status, errors), (500, []))
+
+
+    def test_of_a_client_that_is_too_slow_is_408(self):
+        class Stalling(MockConnection):
+            def recv(self, size, /):
+                octets = super().recv(size)
+                if not octets:
+                    raise BlockingIOError
+                return octets
+
+        sent, errors = serve(doing(lambda self: self.rfile.read()), request("POST / HTTP/1.1", "Content-Length: 2000000\r\n"),
+                             Stalling)
+        self.assertEqual((parse_replies(sent)[0].status, errors), (408, []))
 
 
 class LogTest(unittest.TestCase):
