@@ -40,7 +40,7 @@ class Engine(Lane):
     # ---- from any thread --------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Starts the first leader. Raises RuntimeError where the system has no thread left."""
+        """Starts the first leader. Raises RuntimeError or MemoryError where the system has no thread left."""
         self._crew.start()
 
     def watch(self, fd: int, turner: Turner, caution: Caution | None = None, is_listener: bool = False) -> bool:

@@ -22,8 +22,9 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _HAS_DIR_FD = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd and bool(_NO_FOLLOW)
 _IS_LINK = frozenset([errno.ELOOP, errno.ENOTDIR, errno.EMLINK])  # EMLINK: FreeBSD
 _ELSEWHERE = frozenset([b".", b".."])
+DEVICE = r"(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)(?:[0-9]|¹|²|³)) *(?:\.|\Z)"  # on Windows, in every folder
 # Windows: separators, drives and streams, wildcards, devices, and what it strips from an end.
-_NOT_ON_WINDOWS = re.compile(rb'[\\:*?"<>|\x00-\x1f]|[ .]\Z|\A(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|\Z)')
+_NOT_ON_WINDOWS = re.compile(rb'[\\:*?"<>|\x00-\x1f]|[ .]\Z|\A%b' % DEVICE.encode())
 
 
 class Entry(NamedTuple):

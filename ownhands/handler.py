@@ -39,8 +39,8 @@ class RequestHandler(ExchangeHandler):
     def on_request(self, request: Request) -> Response | str:
         """Called once for each accepted request, with its content. The default calls `do_<METHOD>`.
 
-        HEAD is asked of do_GET, and its content left out. A method of RFC 9110 that the class does not define is
-        answered with 405, any other with 501, OPTIONS with what there is. A class without any `do_` says hello.
+        HEAD is asked of do_GET, and content left out. A method of RFC 9110, or PATCH, that the class does not define
+        is answered with 405, any other with 501, OPTIONS with what there is. A class without any `do_` says hello.
         """
         method = getattr(self, DO.get(request.method) or _name_of(request.method), None)
         if method is None:

@@ -275,8 +275,8 @@ class LifeCycle(ThreadingMixIn, TCPServer):
     def stop(self) -> None:
         """Ends serving: idle connections at once, others when they have been answered.
 
-        From any thread or signal handler, any number of times; before serving, it makes that return at once. Waits for
-        the end, unless it is called by a thread that the end depends on.
+        From any thread or signal handler, any number of times; before `serve` or `serve_forever`, it makes that return
+        at once. Waits for the end, unless it is called by a thread that the end depends on.
         """
         over = self._over  # first: of a server that is started meanwhile nobody has asked to stop
         self.is_stopping = True

@@ -1,6 +1,6 @@
 """What a client may cost: the limits and deadlines of an HTTP connection, class attributes of every handler.
 
-Refuses to know who enforces them: exchange.py does.
+Refuses to know who enforces them.
 """
 
 

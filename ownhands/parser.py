@@ -62,7 +62,7 @@ class Control:
     expects_continue: bool
     targets_https: bool  # whether its target is an https URL
     has_content: bool
-    is_ordinary: bool  # whether it is answered at once and wherever it came in
+    is_ordinary: bool  # whether it has neither a content to wait for nor an https target
 
     def __init__(self, *, minor: bytes, is_10: bool, host: bytes | None, content_length: int | None, chunked: bool,
                  persistent: bool, expects_continue: bool, targets_https: bool) -> None:

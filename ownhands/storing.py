@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import PurePath
 from typing import Any, NamedTuple, Self
 
+from .folder import DEVICE
 from .messages import HTTPError
 
 FORM_SLACK = 1 << 20  # octets in which a part that is too large may end, and the form be read to its end all the same
@@ -20,7 +21,6 @@ _PARTIAL = re.compile(r"\.upload-[0-9a-f]{16}\.part")
 # Controls, and what turns the direction of text so that a name is read as another one.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _NOT_ON_WINDOWS = re.compile(r'[<>:"|?*]')
-_DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(?:\.|\Z)", re.I)
 # What the system says, and the answer to it; anything else is a fault, and 500.
 _STATUSES = {errno.ENOSPC: 507, errno.EDQUOT: 507, errno.EFBIG: 413, errno.EACCES: 403, errno.EPERM: 403,
              errno.EROFS: 403, errno.ENOENT: 409, errno.ENOTDIR: 409, errno.EISDIR: 409, errno.EEXIST: 409,
@@ -46,7 +46,7 @@ def clean_name(name: str, hidden: bool = False, on_windows: bool = os.name == "n
     name = _UNPRINTABLE.sub("", re.split(r"[/\\]", name)[-1]).strip(" ")
     if on_windows:
         name = _NOT_ON_WINDOWS.sub("_", name).rstrip(" .")
-        name = "_" + name if _DEVICE.match(name) else name
+        name = "_" + name if re.match(DEVICE, name) else name
     if not hidden:
         name = name.lstrip(". ")
     if name in (".", "..") or is_partial(name):

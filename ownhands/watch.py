@@ -72,7 +72,7 @@ class Watch:
     `suspicion` is written by whoever has, or ends, its turn; a late or lost update costs a hand-over, nothing else.
     """
 
-    __slots__ = ("_slow_at", "_suspicion", "busy", "caution", "events", "fd", "is_listener", "scheduled", "spared",
+    __slots__ = ("_last_suspicion", "_slow_at", "busy", "caution", "events", "fd", "is_listener", "scheduled", "spared",
                  "suspicion", "turner")
 
     def __init__(self, fd: int, turner: Any, caution: Caution, is_listener: bool = False) -> None:
@@ -80,7 +80,7 @@ class Watch:
         self.turner: Any = turner  # a Turner; None once it is closed
         self.busy = False  # in a turn that another thread than the leader runs
         self.suspicion = 0  # turns before which leadership is given away, since one was slow
-        self._suspicion = 0  # at first
+        self._last_suspicion = 0  # what `suspicion` began with, after the last slow turn
         self._slow_at = -math.inf  # on the engine's count of turns
         self.events = 0  # what it is registered for
         self.scheduled = math.inf  # its first entry among the deadlines
@@ -89,7 +89,7 @@ class Watch:
     def suspect(self, count: int) -> None:
         """A turn was slow; `count` is the engine's count of turns. One alone may have been the system's doing."""
         is_again = count - self._slow_at < SUSPECT_FOR
-        self.suspicion = self._suspicion = min(2 * self._suspicion, SUSPICION) if is_again else 1
+        self.suspicion = self._last_suspicion = min(2 * self._last_suspicion, SUSPICION) if is_again else 1
         self._slow_at = count
 
     @property

@@ -29,7 +29,8 @@ class PathTest(unittest.TestCase):
     def test_has_none_that_lead_elsewhere(self, path):
         self.assertIsNone(split_path(path, on_windows=False))
 
-    @params("/..%5Ca", "/a%5cb", "/C:", "/c:%5Cwindows", "/a.txt:stream", "/a.txt.", "/a.txt%20", "/NUL", "/con.txt",
+    @params("/con%20.txt", "/COM%C2%B9", "/lpt%C2%B2.log", "/conin$", "/CONOUT$.txt", "/nul%20%20.tar.gz",
+            "/..%5Ca", "/a%5cb", "/C:", "/c:%5Cwindows", "/a.txt:stream", "/a.txt.", "/a.txt%20", "/NUL", "/con.txt",
             "/com1", "/a%1f", "/a*", "/..")
     def test_has_none_that_windows_reads_differently(self, path):
         self.assertIsNone(split_path(path, on_windows=True))

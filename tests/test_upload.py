@@ -587,7 +587,7 @@ class Names(unittest.TestCase):
         self.assertEqual(clean_name(name, hidden=True, on_windows=False), expected)
 
     @params(
-        ("con", "_con"), ("AUX.c", "_AUX.c"), ("lpt1 .x", "_lpt1 .x"), ("console", "console"), ("a:b", "a_b"),
+        ("con", "_con"), ("AUX.c", "_AUX.c"), ("lpt1 .x", "_lpt1 .x"), ("console", "console"), ("COM\u00b9", "_COM\u00b9"), ("conin$", "_conin$"), ("a:b", "a_b"),
         ("a. .", "a"), ("a?*<>|\"", "a______"),
     )
     def test_on_windows(self, name, expected):
