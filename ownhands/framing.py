@@ -70,8 +70,8 @@ def _frame(response: Response, method: str, is_10: bool, persistent: bool, conne
     is_tunnel = method == "CONNECT" and response.status < 300  # RFC 9110 9.3.6: no content, nor a word of it
     has_no_content = method == "HEAD" or response.status in NO_CONTENT or is_tunnel
     if declared is not None:
-        if not has_no_content and length is not None and length != declared:
-            raise ContentError(f"Content-Length is {declared}, but the content has {length} octets")
+        if not has_no_content and length is not None:
+            check_length(declared, length)
         length = declared  # of what is yielded, or of what a GET would have got
     if has_no_content:
         if response.status == 205:
@@ -209,6 +209,12 @@ def _seek_length(file: Any) -> int | None:
         return max(length, 0)
     except (AttributeError, OSError, TypeError, ValueError):  # TypeError: before 3.13 mmap does not say where it is
         return None
+
+
+def check_length(declared: int | None, given: int) -> None:
+    """Raises ContentError where a whole content is not as long as its Content-Length."""
+    if declared is not None and declared != given:
+        raise ContentError(f"Content-Length is {declared}, but the content has {given} octets")
 
 
 def declared_length(values: Sequence[str]) -> int | None:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from .content import PIECE_SIZE, ContentError
+from .content import PIECE_SIZE
 from .fields import FieldArgument, Fields, kept_if_short
 from .framing import SMALL_SIZE, declared_length
 from .grammar import IS_NAME, IS_VALUE
@@ -317,9 +317,3 @@ def fault_of_call(application: Any, error: BaseException) -> TypeError | None:
     return TypeError(f"{application!r} was called with environ and start_response, as WSGI applications are: {error} "
                      "(one for ASGI needs another server; a function that makes an application is to be called first, "
                      "on the command line with module:make())")
-
-
-def check_length(declared: int | None, given: int) -> None:
-    """Raises ContentError where a whole content is not as long as its Content-Length."""
-    if declared is not None and declared != given:
-        raise ContentError(f"Content-Length is {declared}, but the content has {given} octets")

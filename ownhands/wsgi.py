@@ -10,12 +10,11 @@ from wsgiref.types import WSGIApplication
 
 from .connection import INTERRUPTS
 from .content import Outgoing
-from .framing import NO_CONTENT, SMALL_SIZE, regular_rest
+from .framing import NO_CONTENT, SMALL_SIZE, check_length, regular_rest
 from .gateway import (
     FileWrapper,
     WSGIResponse,
     check_bytes,
-    check_length,
     decode_path,
     fault_of_call,
     field_variables,
@@ -134,11 +133,9 @@ class WSGIHandler(WSGIAnsweringHandler):
         assert head is not None
         length = len(content)
         response.content = content
-        if request.method == "HEAD" or head.status in NO_CONTENT:
-            response.is_headless = True
-        elif head.length is not None and head.length != length:
+        response.is_headless = request.head.method == "HEAD" or head.status in NO_CONTENT
+        if not response.is_headless:
             check_length(head.length, length)
-        else:
             response.is_whole = not head.has_own_lines and length <= SMALL_SIZE
         response.length = None if response.was_dropped else length
 
@@ -169,7 +166,7 @@ class WSGIHandler(WSGIAnsweringHandler):
         """The content comes piece by piece; only the application may know its `size`."""
         head = response.head
         assert head is not None
-        response.is_headless = request.method == "HEAD" or head.status in NO_CONTENT
+        response.is_headless = request.head.method == "HEAD" or head.status in NO_CONTENT
         if head.length is not None and not response.is_headless and (size is not None or len(first) > head.length):
             check_length(head.length, len(first) if size is None else size)
         response.content, response.length = chain((first,), pieces), head.length

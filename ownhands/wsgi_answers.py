@@ -29,7 +29,7 @@ class WSGIAnsweringHandler(RequestHandler):
         """What was given to write(), with the head if it is not out; the application's thread waits for the client."""
         request, head = self._exchange, response.head
         assert request is not None and head is not None
-        if not octets or request.method == "HEAD" or head.status in NO_CONTENT:
+        if not octets or request.head.method == "HEAD" or head.status in NO_CONTENT:
             response.was_dropped = response.was_dropped or bool(octets)
             return
         octets_of_head, length = b"", response.length if response.was_written else head.length
