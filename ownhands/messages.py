@@ -251,8 +251,9 @@ def parse_cookies(lines: list[str]) -> dict[str, str]:
 class Response:
     """An answer. `content`: str, bytes, an iterable of bytes, or a binary file, which is closed once sent.
 
-    Keyword arguments become fields. Framing, Date and Server are the server's to add. Raises ValueError for a field
-    that could not be sent, TypeError for content of another kind. Not changed once made: see `with_fields`.
+    Keyword arguments become fields. A str is sent as UTF-8, and the `content_type` text/... of one beyond ASCII gets a
+    charset. Framing, Date and Server are the server's to add. Raises ValueError for a field that could not be sent,
+    TypeError for content of another kind. Not changed once made: see `with_fields`.
     """
 
     __slots__ = ("content", "fields", "status")
@@ -261,6 +262,8 @@ class Response:
                  **fields: FieldArgument) -> None:
         made = NO_FIELDS
         if isinstance(content, str):
+            if type(content_type) is str and not content.isascii():
+                content_type = in_utf_8(content_type)
             content, made = content.encode(), TEXT
         elif type(content) is not bytes:
             content = _check_content(content)
@@ -363,6 +366,12 @@ def response_to(error: BaseException, content: str | bytes) -> Response:
 
 
 TEXT = Fields([("Content-Type", "text/plain; charset=utf-8")])
+
+
+def in_utf_8(media_type: str) -> str:
+    """The type of a str: one of text says in what it is encoded, for browsers would take it for something else."""
+    is_unsaid = media_type[:5].lower() == "text/" and "charset" not in media_type.lower()
+    return media_type + "; charset=utf-8" if is_unsaid else media_type
 
 
 @lru_cache(maxsize=64)

@@ -297,6 +297,13 @@ class Responses(unittest.TestCase):
         with self.assertRaises(ValueError):
             Response("", status)
 
+    @params(
+        ("K\u00e4se", "text/html", "text/html; charset=utf-8"), ("cheese", "text/html", "text/html"),
+        ("K\u00e4se", "TEXT/csv", "TEXT/csv; charset=utf-8"), ("K\u00e4se", "application/xml", "application/xml"),
+        ("K\u00e4se", "text/html; charset=UTF-8", "text/html; charset=UTF-8"), (b"K\xe4se", "text/html", "text/html"))
+    def test_text_beyond_ascii_says_how_it_is_encoded(self, content, content_type, expected):
+        self.assertEqual(Response(content, content_type=content_type).fields["Content-Type"], expected)
+
     def test_fields(self):
         made = Response("a", content_type="text/html", x_y=["1", "2"])
         self.assertEqual(made.fields.pairs, (("Content-Type", "text/html"), ("X-Y", "1"), ("X-Y", "2")))
