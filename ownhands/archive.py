@@ -4,6 +4,7 @@ Gives pieces of octets. Refuses to know requests, and which folder may be asked 
 """
 import io
 import os
+import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from .folder import Names, Opened, open_steps
 _LEVEL = "compress_level" if hasattr(zipfile.ZipInfo, "compress_level") else "_compresslevel"  # public from 3.13 on
 _FIRST, _LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # what a zip can say of a time
 _LATEST = 1 << 33  # seconds since the epoch: beyond that, and within what any system's calendar has
+_UNSAYABLE = re.compile("[\udc80-\udcff\\\\]")  # octets that are no UTF-8, as os.fsdecode has them, and the backslash
 
 
 def zip_pieces(base: Path, steps: Sequence[bytes] = (), *, name: str = "", hidden: bool = False,
@@ -92,8 +94,11 @@ def _list(folder: Opened, path: Path) -> list[str]:
 
 
 def describe(inside: str, status: os.stat_result) -> zipfile.ZipInfo:
-    """The entry of a file or folder. A backslash in its name would be a folder to some, octets no UTF-8 an error."""
-    name = inside.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\\", "_")
+    """The entry of a file or folder. A backslash in its name would be a folder to some, octets no UTF-8 an error.
+
+    Each becomes %5C and its like: names that differ go on differing, or one file would take the other's place.
+    """
+    name = _UNSAYABLE.sub(lambda match: f"%{ord(match[0]) & 0xFF:02X}", inside)  # U+DCF6 stands for the octet F6
     moment = time.localtime(min(max(status.st_mtime, 0), _LATEST))[:6]
     info = zipfile.ZipInfo(name, min(max(moment, _FIRST), _LAST))
     info.external_attr = (status.st_mode & 0xFFFF) << 16
