@@ -303,6 +303,7 @@ class UploadHandler(FileHandler):
     """
 
     _can_upload = True
+    index: str | None = None  # what one visitor sends must not take the page, and with it uploading, from all others
     overwrite = False  # whether a file may take the place of another
     max_upload: int | None = None  # octets of one file; 413
 

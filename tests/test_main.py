@@ -80,7 +80,8 @@ class OptionTest(CommandTest):
         self.assertEqual(self.get(self.server("sub"), "/b.txt").content, b"other")
 
     @params(
-        (["--index", "x.html"], "index", "x.html"), (["--no-listing"], "listing", False),
+        (["--index", "x.html"], "index", "x.html"), ([], "index", "index.html"), (["--upload"], "index", None),
+        (["--upload", "--index", "x.html", "--spa"], "index", "x.html"), (["--no-listing"], "listing", False),
         (["--hidden"], "hidden", True),
         (["--spa"], "spa", True), (["--cors"], "cors", True), (["--cache", "60"], "cache", 60),
         (["--follow-symlinks"], "follow_symlinks", True), (["--auth", "me:pass:word"], "auth", "me:pass:word"),
@@ -118,6 +119,7 @@ class OptionTest(CommandTest):
         (["--upload", "--max-upload", "much"], "argument --max-upload: 'much' is not a size such as 500M or 2G"),
         (["--overwrite"], "--overwrite and --max-upload go with --upload"),
         (["--max-upload", "0"], "--overwrite and --max-upload go with --upload"),
+        (["--upload", "--spa"], "with --upload no file is the page unless it is named: --spa takes --index NAME"),
         (["--handler", "typed"], "'typed' is not a handler class: give MODULE:NAME"),
         (["--handler", "typed:Nothing"], "typed has no Nothing"),
         (["--handler", "nothing_there:Pages"], "there is no module nothing_there"),

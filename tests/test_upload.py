@@ -129,6 +129,13 @@ class Put(InFolder):
     def test_hidden_names_where_they_are_served(self, target, status):
         self.assertEqual(self.send(target, knobs={"hidden": True}).status, status)
 
+    @params(({}, b"form", b"mine"), ({"index": "index.html"}, b"mine", b"mine"))
+    def test_what_a_visitor_sends_is_no_page_unless_it_is_named(self, knobs, page, file):
+        self.assertEqual(self.send("/index.html", b"mine", knobs=knobs).status, 201)
+        client = MockClient(self.server(**knobs))
+        self.assertIn(page, client("/").content)
+        self.assertEqual(client("/index.html").content, file)
+
     @params((None, 3, 201), (3, 3, 201), (3, 4, 413))
     def test_limit(self, limit, size, status):
         self.assertEqual(self.send("/new.txt", b"x" * size, knobs={"max_upload": limit}).status, status)
