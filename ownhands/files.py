@@ -334,6 +334,9 @@ class UploadHandler(FileHandler):
     def _place_of(self, request: Request) -> tuple[Callable[[], Place], str]:
         """What opens the folder, and the name in it or "", that a path means for what is sent; raises HTTPError."""
         path = request.split_target()[1]
+        names = split_path(path) or ()
+        if not (self.hidden or path.endswith("/") or has_hidden(names[:-1])) and has_hidden(names[-1:]):
+            raise HTTPError(400, "a name cannot begin with a dot here")
         names = self._names_of(path)
         folder, name = (names, b"") if path.endswith("/") else (names[:-1], names[-1])
         return partial(self._open_place, folder), os.fsdecode(name)

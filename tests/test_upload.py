@@ -115,15 +115,20 @@ class Put(InFolder):
     @params(
         ("/sub", 409, {}), ("/sub/", 409, {}), ("/", 409, {}), ("/missing/new.txt", 404, {}), ("/old.txt/new", 409, {}),
         ("/../new.txt", 404, {}), ("/%2e%2e/new.txt", 404, {}), ("/..%2fnew.txt", 404, {}),
-        ("/sub/..%5cnew.txt", 404, {}),
-        ("/.hidden", 404, {}), ("/a%00b", 404, {}), ("/a%0Ab", 400, {}), ("/a%7F", 400, {}), ("/%20a", 400, {}),
-        ("/%E2%80%AEtxt.exe", 400, {}), ("/" + "x" * 256, 400, {}), ("/.upload-0123456789abcdef.part", 404, {}),
+        ("/sub/..%5cnew.txt", 400, {}),
+        ("/.hidden", 400, {}), ("/sub/%2Ehidden", 400, {}), ("/.git/a", 404, {}), ("/.git/.a", 404, {}),
+        ("/.hidden/", 404, {}), ("/...", 400, {}), ("/..", 404, {}), ("/a%00b", 404, {}), ("/a%0Ab", 400, {}),
+        ("/a%7F", 400, {}), ("/%20a", 400, {}),
+        ("/%E2%80%AEtxt.exe", 400, {}), ("/" + "x" * 256, 400, {}), ("/.upload-0123456789abcdef.part", 400, {}),
         ("/new.txt", 400, {"content_range": "bytes 0-2/9"}), ("/new.txt", 415, {"content_encoding": "gzip"}),
         ("/old.txt", 412, {"if_none_match": "*"}), ("/new.txt", 412, {"if_match": "*"}),
     )
     def test_refuses(self, target, status, fields):
         self.assertEqual(self.send(target, knobs={"overwrite": True}, **fields).status, status)
         self.assert_untouched()
+
+    def test_says_why_a_name_with_a_dot_is_refused(self):
+        self.assertEqual(self.send("/.hidden").text, "400 Bad Request: a name cannot begin with a dot here\n")
 
     @params(("/.upload-0123456789abcdef.part", 404), ("/.env", 201))
     def test_hidden_names_where_they_are_served(self, target, status):
