@@ -222,8 +222,8 @@ class FileHandler(AuthHandler):
 
     def _has_ranges(self, request: Request, status: os.stat_result, now: float) -> bool:
         """Whether ranges of the file as it is are asked for; not where Range is to be ignored (RFC 9110 14.2)."""
-        return "Range" in request.fields and asked_ranges(
-            request, etag_of(status, now), modified_of(status, now), status.st_size, self.max_ranges) is not None
+        return "Range" in request.fields and asked_ranges(  # If-Range by date is none: the file compressed has the same
+            request, etag_of(status, now), None, status.st_size, self.max_ranges) is not None
 
     # ---- a folder ---------------------------------------------------------------------------------------------------
 

@@ -122,7 +122,10 @@ def select(request: Request, response: Response, max_ranges: int = MAX_RANGES) -
         return response
     content: Any = response.content
     size = content.length if isinstance(content, FileSlice) else len(content)
-    ranges = asked_ranges(request, *validators_of(response), size, max_ranges)
+    etag, modified = validators_of(response)
+    if "Content-Encoding" in response.fields:
+        modified = None  # RFC 9110 8.8.2.2: the file as it is may have the same date, and identifies other octets
+    ranges = asked_ranges(request, etag, modified, size, max_ranges)
     return response if ranges is None else select_ranges(response, ranges, size)
 
 
