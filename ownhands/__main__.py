@@ -3,14 +3,17 @@
 Turns what was typed into a server. Refuses to know HTTP.
 """
 import argparse
+import io
 import ipaddress
 import logging
 import os
 import re
 import socket
+import stat
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from socketserver import BaseRequestHandler
 from typing import Any, NoReturn
@@ -66,14 +69,12 @@ class Program(HTTPServer):
 
     def announce(self) -> None:
         """Prints the local and the network URL, and opens the browser if that was asked for."""
-        print(f"Serving {self.what} on {self.url} (Ctrl-C stops)")
+        lines = [f"Serving {self.what} on {self.url} (Ctrl-C stops)"]
         address = network_address() if str(self.server_address[0]) in WILDCARDS else None
         if address is not None:
             scheme = self.url.partition(":")[0]
-            print(f"On the network: {describe_url(scheme, address, int(self.server_address[1]))}")
-        for hint in self.hints:
-            print(hint)
-        sys.stdout.flush()
+            lines.append(f"On the network: {describe_url(scheme, address, int(self.server_address[1]))}")
+        print(*lines, *self.hints, sep="\n", flush=True)  # which takes it that there may be no standard output
         if self.opens_browser:
             import webbrowser  # takes long to import
             threading.Thread(target=webbrowser.open, args=(self.url,), daemon=True).start()
@@ -235,18 +236,30 @@ def choose_handler(parser: argparse.ArgumentParser, options: argparse.Namespace,
         if not isinstance(found, type) or not issubclass(found, BaseRequestHandler):
             parser.error(f"{options.handler} is not a handler class")
         return found, options.handler
-    if what is not None and _APPLICATION.fullmatch(what) and not Path(what).exists():
+    if what is not None and _APPLICATION.fullmatch(what) and not os.path.exists(what):  # noqa: PTH110  raises nothing
         refuse_folder_options(parser, options, knobs)
         return find_application(parser, what), what
     if options.max_content is not None:
         parser.error("--max-content is for applications and handler classes; a folder takes --upload and --max-upload")
-    folder = Path(what or ".")
-    if not folder.is_dir():
-        hint = f"; for a port, type --port {what}" if what.isdigit() else ""
-        parser.error(f"{what} {'is not a folder' if folder.exists() else 'does not exist'}{hint}")
+    knobs["root"] = what or "."
+    found = find_folder(parser, "." if what is None else what)
     from .files import FileHandler, UploadHandler
-    knobs["root"] = str(folder)
-    return UploadHandler if options.upload else FileHandler, str(what or folder.resolve())
+    return UploadHandler if options.upload else FileHandler, what or found
+
+
+def find_folder(parser: argparse.ArgumentParser, typed: str) -> str:
+    """The whole path of a folder."""
+    try:
+        reason = "" if stat.S_ISDIR(os.stat(typed).st_mode) else "is not a folder"  # noqa: PTH116  of "" it makes "."
+        path = str(Path(typed).resolve())  # of the current one there is none once it is deleted
+    except FileNotFoundError:
+        reason = "does not exist"
+    except OSError as error:
+        reason = f"cannot be looked at: {error.strerror}"
+    if reason:
+        hint = f"; for a port, type --port {typed}" if typed.isdigit() else ""
+        parser.error(f"{typed or repr(typed)} {reason}{hint}")
+    return path
 
 
 def refuse_folder_options(parser: argparse.ArgumentParser, options: argparse.Namespace, knobs: dict[str, Any]) -> None:
@@ -284,8 +297,9 @@ def find_application(parser: argparse.ArgumentParser, text: str) -> Any:
 
 def look_here() -> None:
     """Modules of the current folder are found, as `python -m` has it, also where ownhands is started another way."""
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, "")
+    with suppress(FileNotFoundError):  # it has been deleted
+        if "" not in sys.path and str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, "")
 
 
 def set_up_logging(access_log: str) -> None:
@@ -308,6 +322,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     options = parser.parse_args(arguments)
     server = make_server(parser, options)
     set_up_logging(options.access_log)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not None: it can be closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may be beyond its encoding
     server.serve()
     raise SystemExit(0)
 

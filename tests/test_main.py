@@ -110,7 +110,8 @@ class OptionTest(CommandTest):
 
     @params(
         (["nowhere"], "nowhere does not exist"), (["a.txt"], "a.txt is not a folder"),
-        (["8000"], "8000 does not exist; for a port, type --port 8000"),
+        (["x" * 300], f"{'x' * 300} cannot be looked at: File name too long"), ([""], "'' does not exist"),
+        (["x:" + "x" * 300], "there is no module x"), (["8000"], "8000 does not exist; for a port, type --port 8000"),
         (["--port", "70000"], "argument --port/-p: '70000' is not a port number (0 to 65535)"),
         (["--port", "x"], "argument --port/-p: 'x' is not a port number (0 to 65535)"),
         (["--auth", "nobody"], "argument --auth: it has to be USER:PASSWORD"),
@@ -145,6 +146,14 @@ class OptionTest(CommandTest):
         (["typed:number"], "typed:number is no WSGI application: it cannot be called"))
     def test_what_makes_no_server_is_said_in_one_line(self, arguments, line):
         self.assertEqual(self.refusal(*arguments), line)
+
+    @params(([], ". does not exist"), (["nothing_there:app"], "there is no module nothing_there"))
+    def test_the_current_folder_may_be_deleted(self, arguments, line):
+        (self.root / "gone").mkdir()
+        with contextlib.chdir(self.root):
+            os.chdir("gone")
+            os.rmdir("../gone")
+            self.assertEqual(self.refusal(*arguments), line)
 
     def test_a_password_that_an_application_would_not_ask_for_is_refused(self):
         os.environ["OWNHANDS_AUTH"] = "me:secret"
@@ -221,6 +230,11 @@ class AnnouncementTest(CommandTest):
         only = "Serving . on http://{}:8000/ (Ctrl-C stops)\n"
         self.assertEqual(self.announce(".", address=None), only.format("localhost"))
         self.assertEqual(self.announce(".", "--host", "127.0.0.1"), only.format("127.0.0.1"))
+
+    def test_says_nothing_where_there_is_no_standard_output(self):
+        server = self.server("--host", "127.0.0.1")
+        with mock.patch.object(sys, "stdout", None):
+            self.assertIsNone(server.announce())
 
     @params((["--upload"], True), (["--upload", "--auth", "a:b"], False), (["--upload", "--host", "::1"], False))
     def test_warns_who_lets_everybody_upload(self, arguments, warns):
@@ -317,6 +331,10 @@ class ProcessTest(CommandTest):
         rest, errors = process.communicate(timeout=10)
         self.assertEqual((process.returncode, rest), (0, ""))
         self.assertRegex(errors, r'\A127\.0\.0\.1 - - \[[^]]+\] "GET /a\.txt HTTP/1\.1" 200 \d+\n\Z')
+
+    def test_a_folder_whose_name_standard_output_cannot_say(self):
+        (self.root / "gr\xfcn").mkdir()
+        self.start("gr\xfcn", PYTHONIOENCODING="ascii")  # which looks at the line with the name and the URL
 
     def test_serves_silently(self):
         process, url = self.start("typed:app", "--access-log", "none")
