@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from .accesslog import FORMATS
 from .handler import RequestHandler
+from .knobs import is_knob
 from .listener import WILDCARDS, describe_url
 from .loading import LoadError, load_object
 from .server import HTTPServer
@@ -193,13 +194,7 @@ def make_server(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
         parser.error("--overwrite and --max-upload go with --upload")
     if options.upload and options.spa and not options.index:
         parser.error("with --upload no file is the page unless it is named: --spa takes --index NAME")
-    for name, value in (("max_threads", options.threads), ("max_content_size", options.max_content)):
-        if value is not None:
-            knobs[name] = value
-    if options.access_log in FORMATS and isinstance(handler, type) and issubclass(handler, RequestHandler):
-        knobs["log_format"] = options.access_log
-    if options.tls is not None:
-        knobs["tls"] = tuple(options.tls)
+    add_server_knobs(parser, options, handler, knobs)
     try:
         server = Program(options.host, options.port, handler, **knobs)
     except TypeError as error:
@@ -223,6 +218,19 @@ def chosen_knobs(options: argparse.Namespace) -> dict[str, Any]:
     return knobs
 
 
+def add_server_knobs(parser: argparse.ArgumentParser, options: argparse.Namespace, handler: Any,
+                     knobs: dict[str, Any]) -> None:
+    """The options of servers of any kind; and refuses what neither the server nor this handler has."""
+    given = {"max_threads": options.threads, "max_content_size": options.max_content}
+    knobs.update({name: value for name, value in given.items() if value is not None})
+    if options.access_log in FORMATS and isinstance(handler, type) and issubclass(handler, RequestHandler):
+        knobs["log_format"] = options.access_log
+    refuse(parser, f"{options.handler} does not take",
+           [name for name in knobs if not is_knob(handler, name) and not is_knob(Program, name)])
+    if options.tls is not None:
+        knobs["tls"] = tuple(options.tls)
+
+
 def choose_handler(parser: argparse.ArgumentParser, options: argparse.Namespace,
                    knobs: dict[str, Any]) -> tuple[Any, str]:
     """The handler class, and how a person would call what it serves; may add to the knobs."""
@@ -232,19 +240,20 @@ def choose_handler(parser: argparse.ArgumentParser, options: argparse.Namespace,
             parser.error("--upload is for folders: subclass UploadHandler")
         if what is not None:
             knobs["root"] = what
+            find_folder(parser, what)
         found = find_object(parser, options.handler, "handler class")
         if not isinstance(found, type) or not issubclass(found, BaseRequestHandler):
             parser.error(f"{options.handler} is not a handler class")
         return found, options.handler
     if what is not None and _APPLICATION.fullmatch(what) and not os.path.exists(what):  # noqa: PTH110  raises nothing
-        refuse_folder_options(parser, options, knobs)
+        refuse(parser, f"{what} is not a folder, and only folders have", ["upload"] * options.upload + [*knobs])
         return find_application(parser, what), what
     if options.max_content is not None:
         parser.error("--max-content is for applications and handler classes; a folder takes --upload and --max-upload")
-    knobs["root"] = what or "."
-    found = find_folder(parser, "." if what is None else what)
+    knobs["root"] = "." if what is None else what
+    path = find_folder(parser, knobs["root"])
     from .files import FileHandler, UploadHandler
-    return UploadHandler if options.upload else FileHandler, what or found
+    return UploadHandler if options.upload else FileHandler, what or path
 
 
 def find_folder(parser: argparse.ArgumentParser, typed: str) -> str:
@@ -262,12 +271,12 @@ def find_folder(parser: argparse.ArgumentParser, typed: str) -> str:
     return path
 
 
-def refuse_folder_options(parser: argparse.ArgumentParser, options: argparse.Namespace, knobs: dict[str, Any]) -> None:
-    """What an application would not heed is refused: somebody may rely on it."""
-    names = {"listing": "--no-listing", "auth": "--auth (or OWNHANDS_AUTH)"}
-    typed = [names.get(name, "--" + name.replace("_", "-")) for name in ["upload"] * options.upload + [*knobs]]
-    if typed:
-        parser.error(f"{options.what} is not a folder, and only folders have {', '.join(typed)}")
+def refuse(parser: argparse.ArgumentParser, reason: str, names: list[str]) -> None:
+    """Knobs that would not be heeded, as they were typed, if there are any: somebody may rely on them."""
+    typed = {"listing": "--no-listing", "auth": "--auth (or OWNHANDS_AUTH)", "root": "a folder",
+             "max_content_size": "--max-content"}
+    if names:
+        parser.error(f"{reason} {', '.join(typed.get(name, '--' + name.replace('_', '-')) for name in names)}")
 
 
 def find_object(parser: argparse.ArgumentParser, text: str, kind: str) -> Any:

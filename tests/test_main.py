@@ -127,8 +127,10 @@ class OptionTest(CommandTest):
         (["--handler", "typed:app"], "typed:app is not a handler class"),
         (["typed:Pages"], "typed:Pages is a handler class: give --handler typed:Pages"),
         (["--handler", "typed:Files", "--upload"], "--upload is for folders: subclass UploadHandler"),
-        (["--handler", "typed:Pages", "--spa"],
-         "these options do not fit this handler: 'spa' is not a setting of Program or of its handler"),
+        (["--handler", "typed:Pages", "--spa"], "typed:Pages does not take --spa"),
+        (["--handler", "typed:Pages", "--auth", "a:b", "--no-listing", "."],
+         "typed:Pages does not take --auth (or OWNHANDS_AUTH), --no-listing, a folder"),
+        (["--handler", "typed:Files", "nowhere"], "nowhere does not exist"),
         (["typed:app", "--upload"], "typed:app is not a folder, and only folders have --upload"),
         (["typed:app", "--upload", "--overwrite", "--max-upload", "1"],
          "typed:app is not a folder, and only folders have --upload, --max-upload, --overwrite"),
@@ -140,8 +142,7 @@ class OptionTest(CommandTest):
         (["typed:app", "--max-content", "much"], "argument --max-content: 'much' is not a size such as 500M or 2G"),
         (["--threads", "0"], "argument --threads: '0' is not a number of threads"),
         (["--threads", "x"], "argument --threads: 'x' is not a number of threads"),
-        (["--handler", "typed:Stream", "--max-content", "1G"], "these options do not fit this handler: "
-         "'max_content_size' is not a setting of Program or of its handler"),
+        (["--handler", "typed:Stream", "--max-content", "1G"], "typed:Stream does not take --max-content"),
         (["typed:nothing"], "typed has no nothing"), (["nothing_there:app"], "there is no module nothing_there"),
         (["typed:number"], "typed:number is no WSGI application: it cannot be called"))
     def test_what_makes_no_server_is_said_in_one_line(self, arguments, line):
