@@ -59,11 +59,22 @@ def main(arguments: list[str]) -> None:
         raise SystemExit(USAGE)
     if is_module and arguments[0] == "http.server":
         raise SystemExit("http.server as a program makes classes of its own: share a folder with python -m ownhands")
+    if not is_module:
+        _find(arguments[0])
     sys.argv = arguments
     if checks:
         raise SystemExit(report(arguments[0], is_module))
     compat.patch()
     _run(arguments[0], is_module, "__main__")
+
+
+def _find(program: str) -> None:
+    """Raises SystemExit(2), as Python does, where there is no such file or folder."""
+    try:
+        Path(program).stat()
+    except OSError as error:
+        print(f"ownhands: cannot run {program}: {error.strerror}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def _run(program: str, is_module: bool, name: str) -> dict[str, Any]:

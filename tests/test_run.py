@@ -68,6 +68,12 @@ class RunTest(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("python -m ownhands", done.stderr)
 
+    @params(("nosuch.py",), ("--check", "beside.py/nosuch.py"))
+    def test_says_in_one_line_that_a_program_is_not_there(self, *arguments):
+        done = self.run_program(*arguments)
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertRegex(done.stderr, rf"\Aownhands: cannot run {arguments[-1]}: (No such file|Not a dir)[^\n]+\n\Z")
+
     def test_helps(self):
         self.assertIn("--check", self.run_program("--help").stdout)
 
