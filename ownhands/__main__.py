@@ -200,7 +200,7 @@ def make_server(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
     except TypeError as error:
         parser.error(f"these options do not fit this handler: {error}")
     except OSError as error:  # of the certificate and the key
-        raise SystemExit(f"ownhands: --tls {' '.join(options.tls or ())}: {error.strerror or error}") from None
+        raise SystemExit(f"ownhands: --tls: {error.strerror or error}") from None
     server.what, server.opens_browser = what, options.open
     if options.upload and options.auth is None and options.host in WILDCARDS:
         server.hints = ("Anyone who can reach this server may upload files; --auth USER:PASSWORD asks for a password.",)

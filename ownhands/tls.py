@@ -35,7 +35,8 @@ def make_context(tls: ssl.SSLContext | CertificateFiles) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key)
     except OSError as error:
-        error.add_note(f"The certificate is {certificate}, its key {key}.")  # it names neither
+        # It names neither, nor says which of them it is.
+        error.strerror = f"{error.strerror}: one of the PEM files {certificate} (certificate) and {key} (key)"
         raise
     context.set_alpn_protocols(["http/1.1"])
     return context

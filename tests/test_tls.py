@@ -1,5 +1,6 @@
 """TLS over real sockets: the handshake, the end, and what must not wait for either."""
 import logging
+import re
 import shutil
 import signal
 import socket
@@ -10,7 +11,7 @@ import tempfile
 import threading
 import time
 import unittest
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from socketserver import StreamRequestHandler
 from unittest import mock
@@ -400,9 +401,13 @@ HTTPServer("127.0.0.1", 0, tls={kind}(sys.argv[1:])).serve()
         with self.assertRaises(TypeError):
             HTTPServer(tls=tls)
 
-    def test_missing_files_are_told_at_once(self):
-        with self.assertRaises(OSError):
-            HTTPServer(tls=(self.files.folder / "none", self.files.folder / "none"))
+    @params(("none", "none", OSError), ("certificate.pem", "none", OSError), ("text", "text", ssl.SSLError))
+    def test_files_that_cannot_be_used_are_named_at_once(self, certificate, key, kind):
+        (self.files.folder / "text").write_text("this is no PEM")
+        with chdir(self.files.folder), self.assertRaises(kind) as caught:
+            HTTPServer(tls=(certificate, key))
+        named = rf" {re.escape(certificate)} \(certificate\) and {key} \(key\)"
+        self.assertRegex(str(caught.exception), rf"\A[^\n]+{named}\Z")
 
 
 class TestUsersOwnSockets(TLSTest):
