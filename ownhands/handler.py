@@ -95,7 +95,7 @@ class RequestHandler(ExchangeHandler):
     def _other_method(self, request: Request) -> Any:
         """What answers a method that has no `do_` of its own."""
         allowed = self.allowed_methods()
-        mistake = _mistake_of(type(self), request.method) if request.method not in allowed else ""
+        mistake = _mistake_of(type(self), request.method, not allowed) if request.method not in allowed else ""
         if mistake and not allowed:
             raise TypeError(mistake)
         if not allowed and request.method != "CONNECT":
@@ -119,10 +119,16 @@ point_elsewhere(RequestHandler, dict.fromkeys(
     "command": "write request.method"})
 
 
-def _mistake_of(handler: type, method: str) -> str:
-    """What is wrong if the class has a method that was meant for this one: do_get, doGet and their like."""
-    meant = "do" + method.lower()
-    name = next((each for each in _do_names(handler) if each.lower().replace("_", "") == meant), None)
+def _mistake_of(handler: type, method: str, is_bare: bool) -> str:
+    """What is wrong if the class has a method that was meant for this one: do_get, doGet and their like.
+
+    In a bare one, without any `do_`, also get, GET and on_get: in others those may be helpers.
+    """
+    lower = method.lower()
+    name = next((each for each in _do_names(handler) if each.lower().replace("_", "") == "do" + lower), None)
+    if name is None and is_bare and method in KNOWN_METHODS:
+        name = next((each for each in (lower, method, f"on_{lower}", f"on_{method}")
+                     if callable(getattr(handler, each, None)) and not hasattr(RequestHandler, each)), None)
     return "" if name is None else f"{handler.__name__}.{name} is never called: write do_{method}"
 
 

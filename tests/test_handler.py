@@ -300,7 +300,7 @@ class Errors(unittest.TestCase):
             self.assertEqual([client(method="DELETE").status for _ in range(2)], [405, 405])
         self.assertEqual(logs.output, ["WARNING:ownhands:Both.do_delete is never called: write do_DELETE"])
 
-    @params("do_get", "doGET", "do_Get")
+    @params("do_get", "doGET", "do_Get", "get", "GET", "on_get", "on_GET")
     def test_a_method_that_is_spelt_otherwise_is_a_mistake_that_is_named(self, name):
         handler = type("Small", (RequestHandler,), {name: lambda self, request: "never"})
         with self.assertLogs("ownhands", "ERROR") as logs:
@@ -317,6 +317,12 @@ class Errors(unittest.TestCase):
         with self.assertLogs("ownhands", "ERROR") as logged:
             MockClient(HTTPServer(handler=Handler))()
         self.assertIn(f"Handler has no attribute {name!r}: {instead}", logged.output[0])
+
+    @params(({"get": None}, "GET", 200), ({"get": print}, "POST", 200), ({"on_head": lambda *_: None}, "HEAD", 200),
+            ({"work": print}, "WORK", 200), ({"get": print, "on_get": print, "do_POST": print}, "GET", 405))
+    def test_a_helper_is_none(self, members, method, status):
+        with self.assertNoLogs("ownhands", "WARNING"):
+            self.assertEqual(answer_of(type("Small", (RequestHandler,), members), method).status, status)
 
     @params((None, "the method has no return"), ({}, "Response.json"), (("a", 404), r"Response\(text, status\)"),
             (HTTPError(404), "raise it"))
