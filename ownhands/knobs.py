@@ -16,6 +16,7 @@ NOT_HERE = {  # what socketserver has as class attributes, and to be said where 
 
 STATE = frozenset(["is_paused", "ends_in_reset", "user"])  # defaults of what belongs to one connection
 OR_NONE = frozenset(["cache", "lanes", "max_requests", "max_upload", "switch_interval"])  # numbers, or None
+COUNTS = frozenset(["max_threads", "max_connections"])  # of what there must be one at least
 HANDLER_ARGUMENTS = 3
 CO_VARARGS = 4  # inspect's; that takes long to import
 
@@ -30,16 +31,29 @@ def is_knob(owner: Any, name: str) -> bool:
     return False
 
 
-def check_knob(name: str, value: Any, owners: list[Any], server: Any) -> None:
-    """Raises TypeError for what is no knob of any of the `owners`, the class `server` among them, or cannot be."""
+def check_knob(name: str, value: Any, owners: list[Any], server: Any, handler: Any) -> None:
+    """Raises TypeError for what is no knob of any of the `owners`, or cannot be; ValueError for a number that cannot.
+
+    The owners are those of the two classes, `server` and `handler`, that have it.
+    """
     if name in NOT_HERE and owners in ([], [server]):
         raise TypeError(f"{name} is no keyword here: {NOT_HERE[name]}")
     if not owners:
-        raise TypeError(f"{name!r} is not a setting of {server.__name__} or of its handler")
+        hint = _hint(name, server, handler)
+        raise TypeError(f"{name!r} is not a setting of {server.__name__} or of its handler{hint}")
     is_optional = name in OR_NONE
     if (is_optional or is_number(getattr(owners[-1], name))) and not is_number(value) and not (
             value is None and is_optional) and (isinstance(value, str) or _is_ours(owners[-1], name)):
         raise TypeError(f"{name} is a number{' or None' if is_optional else ''}, not {value!r}")
+    if name in COUNTS and owners[-1] is server and (not isinstance(value, int) or value < 1):
+        raise ValueError(f"{name} is a whole number from 1 on, not {value!r}")
+
+
+def _hint(name: str, *owners: Any) -> str:
+    """The knob that may have been meant."""
+    from difflib import get_close_matches  # takes long to import, and is for mistakes
+    known = {each for owner in owners for each in dir(owner) if is_knob(owner, each)} - set(NOT_HERE)
+    return "".join(f": is it {each}?" for each in get_close_matches(name, sorted(known), 1))
 
 
 def _is_ours(owner: Any, name: str) -> bool:

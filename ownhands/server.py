@@ -24,7 +24,10 @@ class HTTPServer(LifeCycle):
     """
 
     def __init__(self, host: str = "", port: int = 8000, handler: Any = RequestHandler, **knobs: Any) -> None:
-        """Raises TypeError for a keyword that is no knob, OSError for certificate files that cannot be used."""
+        """Raises TypeError for a keyword that is no knob, ValueError for a number that it cannot be.
+
+        And OSError for certificate files that cannot be used.
+        """
         if not isinstance(host, str):
             raise TypeError("host and port are two arguments: HTTPServer('127.0.0.1', 8000, Handler)")
         if not isinstance(port, int):
@@ -38,8 +41,9 @@ class HTTPServer(LifeCycle):
         """Sets those of the server, and gives the handler class with its own."""
         for_handler = {}
         for name, value in knobs.items():
-            owners = [owner for owner in (type(self), handler_class(handler)) if is_knob(owner, name)]
-            check_knob(name, value, owners, type(self))
+            both = type(self), handler_class(handler)
+            owners = [owner for owner in both if is_knob(owner, name)]
+            check_knob(name, value, owners, *both)
             if type(self) in owners:
                 setattr(self, name, value)
             if owners[-1] is not type(self):

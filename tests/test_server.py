@@ -116,6 +116,20 @@ class KnobTest(unittest.TestCase):
         with self.assertRaises(TypeError):
             HTTPServer(handler=Quiet, **{name: 1})
 
+    @params(("max_thread", ": is it max_threads?"), ("max_header_size", ": is it max_head_size?"), ("worker", ""),
+            ("volum", ": is it volume?"))
+    def test_says_which_may_have_been_meant(self, name, hint):
+        own = type("Own", (Quiet,), {"volume": 3})
+        with self.assertRaises(TypeError) as caught:
+            HTTPServer(handler=own, **{name: 1})
+        self.assertEqual(f"{name!r} is not a setting of HTTPServer or of its handler{hint}", str(caught.exception))
+
+    @params(0, -1, 2.5)
+    def test_what_there_cannot_be_none_of_is_at_least_one(self, value):
+        for name in ("max_threads", "max_connections"):
+            with self.assertRaisesRegex(ValueError, rf"\A{name} is a whole number from 1 on, not {value}\Z"):
+                HTTPServer(handler=Quiet, **{name: value})
+
     @params("max_threads", "max_content_size", "idle_timeout")
     def test_text_for_a_number_is_an_error(self, name):
         with self.assertRaisesRegex(TypeError, f"{name} is a number, not '4'"):
