@@ -45,7 +45,12 @@ class RequestHandler(ExchangeHandler):
         method = getattr(self, DO.get(request.method) or _name_of(request.method), None)
         if method is None:
             method = self._other_method(request)
-        return method(request)  # type: ignore[no-any-return]
+        try:
+            return method(request)  # type: ignore[no-any-return]
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # of this very call
+                error.add_note("It is called with self and the request. For http.server's way see ownhands.compat.")
+            raise
 
     def on_error(self, request: Request | None, error: BaseException) -> Response | str:
         """Called where there is an error to answer; what it returns is what the client sees.

@@ -318,6 +318,12 @@ class Errors(unittest.TestCase):
             MockClient(HTTPServer(handler=Handler))()
         self.assertIn(f"Handler has no attribute {name!r}: {instead}", logged.output[0])
 
+    @params((lambda self: None, True), (lambda self, request: len(), False), (lambda self, request: None + 1, False))
+    def test_a_method_that_takes_no_request_is_a_mistake_with_a_hint(self, method, has_hint):
+        with self.assertLogs("ownhands", "ERROR") as logs:
+            self.assertEqual(answer_of(type("Old", (RequestHandler,), {"do_GET": method})).status, 500)
+        self.assertEqual("ownhands.compat" in logs.output[0], has_hint)
+
     @params(({"get": None}, "GET", 200), ({"get": print}, "POST", 200), ({"on_head": lambda *_: None}, "HEAD", 200),
             ({"work": print}, "WORK", 200), ({"get": print, "on_get": print, "do_POST": print}, "GET", 405))
     def test_a_helper_is_none(self, members, method, status):
