@@ -10,6 +10,7 @@ from .content import Outgoing
 from .handler import RequestHandler
 from .messages import HTTPError, Request, Response
 
+_UNSAYABLE = re.compile("[^ -~\xa0-\xff]")  # in a field's value
 _BASIC = re.compile(r"basic +([A-Za-z0-9+/=._~-]+)", re.I)
 
 
@@ -54,7 +55,7 @@ class AuthHandler(RequestHandler):
         return False
 
     def _authenticate(self, request: Request, auth: str) -> None:
-        realm = self.realm.replace("\\", r"\\").replace('"', r'\"')
+        realm = _UNSAYABLE.sub("?", self.realm).replace("\\", r"\\").replace('"', r'\"')
         challenge = f'Basic realm="{realm}", charset="UTF-8"'
         value = request.fields.get("Authorization")
         if value is None:

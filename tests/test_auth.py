@@ -70,7 +70,7 @@ class AuthTest(unittest.TestCase):
                          (401, 'Basic realm="ownhands", charset="UTF-8"'))
         self.assertNotIn("hello", reply.text)
 
-    @params(('a"b', r'a\"b'), ("a\\", r"a\\"))
+    @params(('a"b', r'a\"b'), ("a\\", r"a\\"), ("\u20ac \xfc\r\na\x80", "? \xfc??a?"))
     def test_the_realm_is_quoted(self, realm, quoted):
         reply = self.client(realm=realm)("/")
         self.assertEqual(reply.fields["WWW-Authenticate"], f'Basic realm="{quoted}", charset="UTF-8"')
