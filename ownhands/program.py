@@ -4,6 +4,7 @@ And what can be waited for in a signal handler.
 
 Refuses to know what is served.
 """
+import os
 import signal
 import sys
 import threading
@@ -52,12 +53,45 @@ def handling_signals(stop: Callable[[], None], renew: Callable[[], None] | None)
         handlers.update(dict.fromkeys(STOP_SIGNALS, stop_once))
         if renew is not None and hasattr(signal, "SIGHUP"):
             handlers[signal.SIGHUP] = lambda *_: renew()
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    for number, handler in handlers.items():
+        _replaced[number] = signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if handlers:
+            _put_back()
+
+
+_replaced: dict[int, Any] = {}  # the handlers that `handling_signals` has put others in the place of, by signal
+
+
+def _put_back() -> None:
+    while _replaced:
+        number, handler = _replaced.popitem()
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+# A child that a handler forks, as multiprocessing does, is not the server, and may be ended by whoever has forked it.
+
+_before_fork = threading.local()  # .mask: the signals that a thread held back
+
+
+def _hold_back() -> None:
+    """So that none which comes at once is lost, or stops what is the parent's, before the child has its handlers."""
+    _before_fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, tuple(_replaced))
+
+
+def _go_on() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _before_fork.mask)
+
+
+def _go_on_in_child() -> None:
+    _put_back()
+    _go_on()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold_back, after_in_parent=_go_on, after_in_child=_go_on_in_child)
 
 
 @contextmanager
