@@ -110,6 +110,8 @@ class AnsweringHandler(Limits, ConnectionHandler):
 
     def _error_response(self, request: Request | None, error: BaseException) -> Response:
         """The one place where an exception becomes an answer. A traceback goes to the log, never to the client."""
+        if getattr(self.server, "is_disowned", False):  # whatever a forked child fails in, its parent answers
+            raise error
         if not isinstance(error, (HTTPError, ProtocolError)):
             log.error("%s while answering %r", type(error).__name__, request, exc_info=error)
         try:

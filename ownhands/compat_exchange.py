@@ -208,8 +208,8 @@ class Exchanges(ExchangeHandler):
             with contextlib.suppress(OSError):  # the client has gone, or takes nothing
                 self.send_all(left or b"")
             raise
-        if left is not None:
-            return Written(left, persistent=False)
+        if left is not None or self.server.is_disowned:  # whatever a forked child fails in, its parent answers
+            return Written(left or b"", persistent=False)
         status, detail = (error.status, str(error)) if isinstance(error, (EndedEarly, TooSlow)) else (500, "")
         return self.error_page(request, status, detail)
 

@@ -5,6 +5,7 @@ Wires the front server, the engine and Exchanges. Refuses to know what is said o
 import atexit
 import errno
 import math
+import os
 import socket as sockets
 import socketserver
 import sys
@@ -142,7 +143,7 @@ class Room(EngineServer):
 
     def run(self, poll_interval: float) -> None:
         """Serves until `begin_stop`; in what a handler raises to end the program, and on KeyboardInterrupt, too."""
-        listener = self.front.socket
+        listener, process = self.front.socket, os.getpid()
         blocking = listener.gettimeout()
         prepare(listener)
         try:
@@ -158,7 +159,7 @@ class Room(EngineServer):
             listener = self.front.socket
             with self._accepting:
                 self.accepts_no_more.set()
-                if listener.fileno() >= 0:
+                if listener.fileno() >= 0 and process == os.getpid():  # a forked child's is its parent's, who goes on
                     listener.settimeout(blocking)
             self._send_last()
 
@@ -246,6 +247,16 @@ class Room(EngineServer):
             atexit.unregister(self._end_with_program)
             self._flusher_alarm.set()
             self.accepts_no_more.set()
+
+    def _disown(self) -> None:
+        if self._engines:
+            atexit.unregister(self._end_with_program)
+            self.running.clear()
+            self._accepting = threading.Lock()  # the parent's threads may have held it, and those of the events
+            self.accepts_no_more, self._flusher_alarm = threading.Event(), threading.Event()
+            self.accepts_no_more.set()
+            self.front._BaseServer__is_shut_down.set()
+        super()._disown()
 
     def server_close(self) -> None:
         """The listener stays the front server's: closing it is up to the program."""

@@ -13,6 +13,7 @@ from typing import Any
 from .lane import MAX_EVENTS, Lane
 from .logs import log
 from .watch import Caution, Turner, Watch
+from .watchlist import Watchlist
 
 OVERTAKE_AFTER = 0.002  # seconds that a turn may take before another thread leads
 OVERTAKE_EARLY = 0.0003  # the same, while slow turns are about
@@ -93,6 +94,23 @@ class Engine(Lane):
         if not self._closes_itself:
             self._list.poller.close()
             self._waker.close()
+
+    def disown(self) -> None:
+        """In a child that was forked: what is watched is the parent's, and so is the poller behind the child's copy.
+
+        Nothing of it is served, closed or unregistered here. The child's one thread, if in a turn, ends behind that.
+        """
+        self._lock = self._crew.lock = threading.Lock()  # another of the parent's threads may have held it
+        with suppress(OSError):  # a kqueue is not even copied
+            self._list.poller.close()
+        self._waker.close()
+        self._list = Watchlist(self._list.poller)
+        self._arrivals.clear()
+        self._turn.clear()
+        self._crew.away.clear()
+        self._crew.waiting.clear()
+        self.max_connections = -1  # no room: if the turn is a listener's, it accepts no more
+        self._cutting = self._crew.has_ended = True
 
     def turns_away(self) -> list[tuple[int, Turner | None]]:
         """What the threads that do not lead are at, with the thread's ident; None for a listener that has closed."""

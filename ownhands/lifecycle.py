@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from socketserver import BaseServer, TCPServer, ThreadingMixIn
@@ -46,7 +47,9 @@ class LifeCycle(ThreadingMixIn, TCPServer):
 
     def __init__(self, server_address: tuple[str, int], RequestHandlerClass: Any) -> None:
         BaseServer.__init__(self, server_address, RequestHandlerClass)
+        _servers[id(self)] = self
         self.is_stopping = False
+        self.is_disowned = False  # whether this is a child process, and what was served here the parent's
         self.socket: socket.socket | None = None  # type: ignore[assignment]  # the listener, once it is open
         self._bound: socket.socket | None = None  # the last one that `open` has asked server_bind for
         self._was_given = False  # whether the last one was the program's own
@@ -199,6 +202,8 @@ class LifeCycle(ThreadingMixIn, TCPServer):
                 return False
             if forgets_stop:
                 self.is_stopping = False  # before `_over` is another: see `stop`
+            self.is_disowned = False
+            vars(self).pop("_end_connection", None)
             self._serving_thread = threading.get_ident()  # first: a signal handler on it must not wait for its end
             self._over, self._begun = Latch(), Latch()
             return True
@@ -314,6 +319,17 @@ class LifeCycle(ThreadingMixIn, TCPServer):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _disown(self) -> None:
+        """In a child that was forked while this serves: the parent goes on, with all that the child has copies of."""
+        if not self._engines:
+            return
+        self._lock, self._starting = threading.Lock(), threading.RLock()  # the parent's threads may have held them
+        self.is_disowned = True
+        self._end_connection = _leave
+        for engine in self._engines:
+            engine.disown()
+        self._over.set()
+
     def _close_turner(self, turner: Any) -> None:
         if isinstance(turner, Acceptor):
             if turner.life is not self._over:
@@ -326,3 +342,20 @@ class LifeCycle(ThreadingMixIn, TCPServer):
             self._end_connection(turner)
         except Exception:
             self.handle_error(turner.connection, turner.client_address)
+
+
+def _leave(handler: ConnectionHandler) -> None:
+    """Closes a child's copy of a connection: the client is told nothing, in TLS neither."""
+    getattr(handler.connection, "sslsocket", handler.connection).close()
+
+
+_servers: "weakref.WeakValueDictionary[int, LifeCycle]" = weakref.WeakValueDictionary()  # by id, for one may have no hash
+
+
+def _disown_all() -> None:
+    for server in list(_servers.values()):
+        server._disown()
+
+
+if hasattr(os, "register_at_fork"):  # for good, so once: what is registered there cannot be taken back
+    os.register_at_fork(after_in_child=_disown_all)

@@ -2,6 +2,7 @@
 import errno
 import math
 import socket
+import sys
 import threading
 import time
 from typing import Any
@@ -181,4 +182,5 @@ class HTTPServer(LifeCycle):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Called while an exception is handled that nothing else has dealt with: logs it."""
-        log.exception("error while serving %s", client_address)
+        if not (self.is_disowned and isinstance(sys.exc_info()[1], SystemExit)):  # so a forked child may end
+            log.exception("error while serving %s", client_address)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import unittest
 
+from nose2.tools import params
+
 from .engines import PATIENCE
 from .programs import ROOT
 
@@ -108,6 +110,115 @@ with handling_signals(print, None):
         os._exit(0)
     status_of(pid)
     print([signal.getsignal(number) for number in numbers] == during and not signal.pthread_sigmask(0, []))
+"""))
+
+
+@unittest.skipUnless(hasattr(os, "fork"), "no processes are forked here")
+class ChildOfHandlerTest(unittest.TestCase):
+    @params(*((kind, how) for kind in ("own", "compat") for how in ("exit", "raise", "stop")))
+    def test_ends_and_leaves_all_to_its_parent(self, kind, how):
+        self.assertEqual(["/ by parent.", "/fork 0.", "/ by parent.", "/ by parent."], said_by("""
+def answer(handler, path):
+    if path != "/fork":
+        return served(path)
+    pid = fork()
+    if pid:
+        return f"{path} {status_of(pid)}."
+    if sys.argv[2] == "stop":
+        handler.server.shutdown()
+        handler.server.server_close()
+    elif sys.argv[2] == "raise":
+        raise ValueError("a child's")
+    sys.exit(3)  # which no thread of a server's heeds
+
+server = serve_beside(sys.argv[1])
+connection = connect(server)
+for path in "/", "/fork", "/":
+    print(ask(connection, path))
+print(ask(connect(server)), flush=True)
+os._exit(0)
+""", kind, how))
+
+    @params("own", "compat")
+    def test_ends_behind_its_turn(self, kind):
+        self.assertEqual(["/ by parent.", "0 by parent.", "/ by parent.", "/ by parent."], said_by("""
+def answer(handler, path):
+    if path != "/fork":
+        return served(path)
+    pid = fork()
+    return served(status_of(pid) if pid else "what it says comes first, as in http.server,")
+
+server = serve_beside(sys.argv[1])
+connection = connect(server)
+for path, end in ("/", b"."), ("/fork", b"parent."), ("/", b"."):
+    print(ask(connection, path, end))
+print(ask(connect(server)), flush=True)
+os._exit(0)
+""", kind))
+
+
+SERIAL = """
+def answer(handler, path):
+    if path != "/fork":
+        return served(path)
+    pid = fork()
+    if pid:
+        return f"{path} {status_of(pid)}."
+    how()
+    return "a child's, which nobody waits for."
+
+def ask_all():
+    connection = connect(server)
+    print(ask(connection, "/fork", b" " + sys.argv[1].encode() + b"."))
+    print(ask(connection))
+    print(ask(connect(server)))
+    print("" if os.get_blocking(server.fileno()) else "nobody waits in accept", flush=True)
+    os._exit(0)
+
+server = compat.HTTPServer(("127.0.0.1", 0), Classic)
+server.handle_error = lambda *_: None
+threading.Thread(target=ask_all, daemon=True).start()
+server.serve_forever()
+os._exit(4)
+"""
+
+
+@unittest.skipUnless(hasattr(os, "fork"), "no processes are forked here")
+class ChildOfMainThreadTest(unittest.TestCase):
+    @params((3, "how = lambda: sys.exit(3)"), (4, "how = lambda: None"), (4, "how = lambda: 1 / 0"),
+            (4, "how = lambda: server.shutdown()"))
+    def test_ends_serve_forever(self, status, how):
+        self.assertEqual([f"/fork {status}.", "/ by parent.", "/ by parent.", "nobody waits in accept"],
+                         said_by(how + SERIAL, str(status)))
+
+    def test_ends_though_the_parent_serves_at_the_end_of_the_program(self):
+        self.assertEqual(["7", "/ by parent."], said_by("""
+answer = lambda handler, path: served(path)
+server = serve_beside("compat")
+ask(connect(server))
+pid = fork()
+if not pid:
+    sys.exit(7)
+print(status_of(pid))
+print(ask(connect(server)), flush=True)
+os._exit(0)
+"""))
+
+    def test_may_serve_itself(self):
+        self.assertEqual(["/ by child.", "0", "/ by parent."], said_by("""
+answer = lambda handler, path: served(path)
+server = serve_beside("own")
+ask(connect(server))
+pid = fork()
+if not pid:
+    server.socket, server.server_address = None, ("127.0.0.1", 0)
+    server.start()
+    print(ask(connect(server)), flush=True)
+    server.stop()
+    os._exit(0)
+print(status_of(pid))
+print(ask(connect(server)), flush=True)
+os._exit(0)
 """))
 
 
