@@ -161,6 +161,8 @@ class Room(EngineServer):
                 self.accepts_no_more.set()
                 if listener.fileno() >= 0 and process == os.getpid():  # a forked child's is its parent's, who goes on
                     listener.settimeout(blocking)
+                    if hasattr(os, "fork"):  # other processes may accept from it, and must not come to wait
+                        os.set_blocking(listener.fileno(), False)
             self._send_last()
 
     def _send_last(self) -> None:

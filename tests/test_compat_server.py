@@ -217,6 +217,18 @@ class LifeTest(unittest.TestCase):
             self.assertIsNone(server.socket.gettimeout())
             self.assertRaises(OSError, room.get_request)
 
+    @unittest.skipUnless(hasattr(os, "fork"), "no other process has the listener")
+    @params(*BOTH)
+    def test_lets_no_other_process_wait_that_accepts(self, server_class):
+        with serving(doing(say), server_class) as server:
+            get(server)
+            server.shutdown()
+            server.thread.join(TIMEOUT)
+            self.assertFalse(os.get_blocking(server.fileno()))
+            with connect(server, request(fields=CLOSE)) as client:
+                server.handle_request()  # waits by itself
+                self.assertTrue(read_until(client, b"hi").endswith(b"hi"))
+
     @params(*[(server_class, name) for server_class in BOTH for name in ("ownhands-monitor", "ownhands-flusher")])
     def test_says_so_where_it_has_no_thread(self, server_class, name):
         def start(thread):
