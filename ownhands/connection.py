@@ -15,6 +15,7 @@ from typing import Any
 
 from .logs import log
 from .pace import FIRST_LOOK, unacknowledged
+from .polling import LONGEST_WAIT
 
 LINGER_NOT = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # a struct linger: what is unsent is dropped
 # Of those a system has, one that waits without a descriptor of its own: there may be none left.
@@ -181,4 +182,4 @@ def wait_until_ready(connection: Any, for_writing: bool, timeout: float) -> bool
         return False
     with WAIT_SELECTOR() as selector:
         selector.register(connection, selectors.EVENT_WRITE if for_writing else selectors.EVENT_READ)
-        return bool(selector.select(None if timeout == math.inf else max(timeout, 0)))
+        return bool(selector.select(None if timeout == math.inf else max(min(timeout, LONGEST_WAIT), 0)))

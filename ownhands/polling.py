@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 READ, WRITE = 1, 4  # the values of EPOLLIN and EPOLLOUT
+LONGEST_WAIT = 86_400.0  # seconds in one poll; systems refuse much more
 
 
 class Poller(Protocol):

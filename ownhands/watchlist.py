@@ -5,10 +5,9 @@ Refuses to know threads and turns: the engine says who may call what, see the do
 import heapq
 import math
 
-from .polling import Poller
+from .polling import LONGEST_WAIT, Poller
 from .watch import Watch
 
-LONGEST_WAIT = 86_400.0  # seconds in one poll; systems refuse much more
 MIN_ENTRIES = 1024  # deadlines that are never tidied
 
 

@@ -7,8 +7,9 @@ from unittest import mock
 from nose2.tools import params
 
 from ownhands.engine import Engine
+from ownhands.polling import LONGEST_WAIT
 from ownhands.watch import Caution, Watch
-from ownhands.watchlist import LONGEST_WAIT, Deadlines
+from ownhands.watchlist import Deadlines
 
 from .engines import Block, FakeTurner, wait_for
 from .test_engine import EngineTest

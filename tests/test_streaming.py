@@ -511,7 +511,7 @@ class SlowReaders(unittest.TestCase):
 
 
 class WaitTest(unittest.TestCase):
-    @params((False, 10, True), (True, 10, True), (False, 0, False))
+    @params((False, 10, True), (True, 10, True), (False, 0, False), (False, 1e10, True))
     def test_ready_or_not(self, for_writing, timeout, is_ready):
         ours, theirs = socket.socketpair()
         with ours, theirs:
