@@ -151,7 +151,9 @@ class HTTPServer(LifeCycle):
             return None
         if isinstance(current, EngineThread) and (current.engine in engines or current.engine in self._last_engines):
             return current.engine
-        return min(engines, key=lambda each: each.connections) if engines else None
+        if not engines and threading.get_ident() not in self._serving_one:
+            engines = self._last_engines  # which watch nothing more: who waited beyond the end is not served on
+        return min(engines, key=lambda each: each.connections, default=None)
 
     def _serve_here(self, handler: ConnectionHandler) -> None:
         connection = handler.connection

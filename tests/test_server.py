@@ -3,6 +3,7 @@ import contextlib
 import functools
 import io
 import math
+import queue
 import select
 import socket
 import socketserver
@@ -401,6 +402,23 @@ class LateTest(ServerTest):
         with contextlib.suppress(ConnectionError):
             while client.recv(65536):
                 pass
+
+
+    def test_one_that_waits_for_a_thread_of_the_program_s_own_has_one_turn_behind_the_end(self):
+        server, accepted = HTTPServer("127.0.0.1", 0, Quiet), queue.Queue()
+        server.process_request = lambda *arguments: accepted.put(arguments)
+        server.start()
+        client = self.connect(server, GET)
+        arguments = accepted.get(timeout=PATIENCE)
+        server.stop()
+        thread = threading.Thread(target=server.process_request_thread, args=arguments)
+        thread.start()
+        self.assertIn(b"200 OK", client.recv(65536))
+        with contextlib.suppress(ConnectionError):
+            client.sendall(GET)
+            self.assertEqual(b"", client.recv(65536))
+        thread.join(PATIENCE)
+        self.assertFalse(thread.is_alive())
 
 
 class ClientAddressTest(ServerTest):
