@@ -20,6 +20,7 @@ from .compat_output import Output
 from .connection import Interrupt
 from .engine import Engine
 from .knobs import handler_class
+from .lifecycle import servers
 from .listener import max_descriptors, prepare
 from .logs import log
 from .monitor import Monitor
@@ -167,10 +168,14 @@ class Room(EngineServer):
 
     def _send_last(self) -> None:
         """Before the program may end, and its threads with it: sends what handlers have written so far."""
-        for output in self.running.copy().values():
-            output.flush_late()
+        self.send_written()
         if not self.is_serial:
             self._over.wait(LAST_WORDS)  # for handlers that are through, and whose answer is on its way
+
+    def send_written(self) -> None:
+        """From any thread: what handlers have written so far goes out, as far as their clients take it now."""
+        for output in self.running.copy().values():
+            output.flush_late()
 
     def begin_stop(self) -> None:
         """From any thread: no connection is accepted any more, idle ones are closed."""
@@ -361,3 +366,14 @@ def serve_connection(front: Any, request: Any, client_address: Any) -> None:
         room._flusher_alarm.set()
     if room.interruption is not None:
         raise original(room.interruption)
+
+
+def _before_fork() -> None:
+    """As in http.server what was written has been sent by then, and is not the child's to send, too."""
+    for server in list(servers.values()):
+        if isinstance(server, Room):
+            server.send_written()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)

@@ -47,7 +47,7 @@ class LifeCycle(ThreadingMixIn, TCPServer):
 
     def __init__(self, server_address: tuple[str, int], RequestHandlerClass: Any) -> None:
         BaseServer.__init__(self, server_address, RequestHandlerClass)
-        _servers[id(self)] = self
+        servers[id(self)] = self
         self.is_stopping = False
         self.is_disowned = False  # whether this is a child process, and what was served here the parent's
         self.socket: socket.socket | None = None  # type: ignore[assignment]  # the listener, once it is open
@@ -349,11 +349,12 @@ def _leave(handler: ConnectionHandler) -> None:
     getattr(handler.connection, "sslsocket", handler.connection).close()
 
 
-_servers: "weakref.WeakValueDictionary[int, LifeCycle]" = weakref.WeakValueDictionary()  # by id, for one may have no hash
+# All that there are, by id: a program's own may have no hash.
+servers: "weakref.WeakValueDictionary[int, LifeCycle]" = weakref.WeakValueDictionary()
 
 
 def _disown_all() -> None:
-    for server in list(_servers.values()):
+    for server in list(servers.values()):
         server._disown()
 
 

@@ -156,6 +156,30 @@ print(ask(connect(server)), flush=True)
 os._exit(0)
 """, kind))
 
+    @params("exit", "raise")
+    def test_sends_nothing_that_its_parent_has_written(self, how):
+        self.assertEqual(["one head", "what the child says, and its parent."], said_by("""
+class Writer(Classic):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        pid = fork()
+        if pid:
+            status_of(pid)
+            return self.wfile.write(b" and its parent.")
+        self.wfile.write(b"what the child says,")
+        sys.exit() if sys.argv[1] == "exit" else self.wfile.flush() or 1 / 0
+
+server = Threading(("127.0.0.1", 0), Writer)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+connection = connect(server)
+connection.sendall(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+received = connection.makefile("rb").read()
+print("one head" if received.count(b"200 OK") == 1 else received)
+print(received.partition(b"\\r\\n\\r\\n")[2].decode(), flush=True)
+os._exit(0)
+""", how))
+
 
 SERIAL = """
 def answer(handler, path):
