@@ -196,6 +196,9 @@ class Lane:
         """Ready, but not for a turn now: the waker, a number out of date, a turn elsewhere, too many connections."""
         if fd == self._waker.fileno():
             self._waker.clear()
+        elif watch is None and fd in self._list.lost:
+            with self._lock:
+                self._list.start_over(self._waker.fileno())
         elif watch is None:
             self._list.unregister(fd)
         elif watch.is_listener:

@@ -2,11 +2,13 @@
 
 Refuses to know what is watched and what for.
 """
+import os
 import select
 import selectors
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from contextlib import suppress
+from typing import Any, Protocol
 
 READ, WRITE = 1, 4  # the values of EPOLLIN and EPOLLOUT
 LONGEST_WAIT = 86_400.0  # seconds in one poll; systems refuse much more
@@ -74,6 +76,17 @@ def _selector_events(events: int) -> int:
 
 
 make_poller: Callable[[], Poller] = getattr(select, "epoll", SelectorPoller)
+
+
+def forget_all_but(poller: Any, registered: dict[int, int]) -> None:
+    """Has an epoll start over: what was closed while a copy of it lives is registered still, and by no number."""
+    if not hasattr(poller, "fileno"):
+        return  # others find it no more
+    with select.epoll() as fresh:
+        for fd, events in registered.items():
+            with suppress(OSError):
+                fresh.register(fd, events)
+        os.dup2(fresh.fileno(), poller.fileno(), inheritable=False)
 
 
 class Waker:

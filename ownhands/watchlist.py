@@ -5,7 +5,7 @@ Refuses to know threads and turns: the engine says who may call what, see the do
 import heapq
 import math
 
-from .polling import LONGEST_WAIT, Poller
+from .polling import LONGEST_WAIT, READ, Poller, forget_all_but
 from .watch import Watch
 
 MIN_ENTRIES = 1024  # deadlines that are never tidied
@@ -67,6 +67,7 @@ class Watchlist:
         self.poller = poller
         self.watches: dict[int, Watch] = {}  # by descriptor, until it is closed
         self.deadlines = Deadlines()
+        self.lost: set[int] = set()  # descriptors that could not be unregistered
 
     def admit(self, watch: Watch) -> None:
         """Registers what a connection waits for, and its deadline. Raises OSError or ValueError if it cannot be."""
@@ -98,4 +99,15 @@ class Watchlist:
         try:
             self.poller.unregister(fd)
         except (OSError, ValueError):
-            pass  # somebody has closed it behind our back, and so ended its registration
+            self.lost.add(fd)  # somebody has closed it behind our back, and so ended its registration, as a rule
+
+    def start_over(self, waker: int) -> None:
+        """Where one that is lost is still found ready. The leader's, under the lock."""
+        self.lost.clear()
+        registered = {waker: READ}
+        for fd, watch in self.watches.items():
+            if watch.busy:
+                watch.events = 0  # its turn's end registers it, where it has not closed the socket, too
+            elif watch.events:
+                registered[fd] = watch.events
+        forget_all_but(self.poller, registered)

@@ -384,6 +384,37 @@ class HandleRequestTest(ServerTest):
         handle_timeout.assert_called_once_with()
 
 
+class CopyTest(ServerTest):
+    @unittest.skipUnless(hasattr(select, "epoll"), "only epoll finds it ready")
+    def test_of_a_connection_that_its_handler_closes_keeps_nobody_awake(self):
+        class Giver(Quiet):
+            def do_GET(self, request):
+                if request.path == "/copy":
+                    copies.append(self.connection.dup())
+                    self.connection.close()
+                return super().do_GET(request)
+
+        server, copies = self.serve(Giver), []
+        slow, client = self.connect(server, GET), self.connect(server, GET)
+        for each in slow, client:
+            self.assertIn(b"200 OK", each.recv(65536))
+        Giver.block = Block()
+        self.addCleanup(Giver.block.end)
+        slow.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        Giver.block.wait()
+        client.sendall(b"GET /copy HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_for(lambda: copies)
+        client.sendall(b"it is ready")
+        poller = server._engines[0]._list.poller
+        wait_for(lambda: select.select([copies[0]], [], [], 0)[0] and not select.select([poller], [], [], 0)[0])
+        Giver.block.end()
+        for _ in range(2):
+            self.assertIn(b"200 OK", slow.recv(65536))
+            slow.sendall(GET)
+        self.assertIn(b"200 OK", self.answer(self.connect(server, GET)))
+        copies[0].close()
+
+
 class LateTest(ServerTest):
     def test_a_connection_that_is_accepted_behind_the_end_is_closed(self):
         class Slow(HTTPServer):
