@@ -59,7 +59,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
 
     def finish(self) -> None:
         """Releases what an exchange has held. Called once, also after an error."""
-        if self._exchange is not None or self._outgoing is not None or self._reception is not None:
+        if self._exchange is not None or self._outgoing is not None:
             self._abandon_exchange()
 
     def _abandon_exchange(self) -> None:
@@ -239,7 +239,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
             self._end_stream(self._reception)
         if self._persistent:
             self.deadline = self._clock() + (self.idle_timeout if self._unread is None else self.content_timeout)
-        elif self._was_refused or self._unread is not None or self._unused or size > SMALL_SIZE or (
+        elif self._was_refused or self._unread is not None or size > SMALL_SIZE or (
                 request is not None and self._may_more_come(request.head.control)):
             self._linger()
         else:
@@ -270,8 +270,7 @@ class AnsweringHandler(Limits, ConnectionHandler):
     def _end_stream(self, reception: Reception) -> None:
         """What the handler has not read of a streamed content never becomes the next request."""
         stream, self._reception = reception.stream, None
-        if stream is None:
-            return
+        assert stream is not None
         self._unused = stream.rest
         if not stream.decoder.complete:
             self._unread = stream.decoder

@@ -30,7 +30,7 @@ def names_tag(value: str, etag: str | None, is_strong: bool) -> bool:
     """
     if etag is None:
         return False
-    if value.strip(" \t") == "*":
+    if value == "*":
         return True
     opaque = etag.removeprefix("W/")
     if opaque not in value or not _TAGS.fullmatch(value):  # the quick look first: a list may be long
@@ -127,6 +127,6 @@ def _coalesce(ranges: list[Range]) -> list[Range]:
             continue
         place = merged.index(near[0])
         union = min(first, *(each[0] for each in near)), max(end, *(each[1] for each in near))
-        merged = [each for each in merged[:place] if each not in near] + [union] + [
+        merged = merged[:place] + [union] + [
             each for each in merged[place:] if each not in near]
     return merged

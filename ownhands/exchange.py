@@ -4,6 +4,7 @@ Refuses to know what a request is for: it asks the hooks, see handler.py.
 """
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from typing import BinaryIO
 
 from .answering import AnsweringHandler
@@ -52,7 +53,7 @@ class ExchangeHandler(AnsweringHandler):
                 self._unused = octets
                 self._proceed(True)
         except BlockingIOError:
-            self.wants_write = self._outgoing is not None or getattr(self.connection, "recv_wants_write", False)
+            self.wants_write = getattr(self.connection, "recv_wants_write", False)
         except ProtocolError as error:
             self._refuse_request(error)
         except OSError as error:
@@ -60,7 +61,7 @@ class ExchangeHandler(AnsweringHandler):
 
     def _go_on_sending(self, outgoing: Outgoing) -> None:
         self._send_outgoing(outgoing)
-        if self._unused and self._outgoing is None and not self.close_connection and not self.is_lingering:
+        if self._unused and self._outgoing is None and not self.close_connection:
             self._proceed(True)
 
     def _go_on(self) -> None:
@@ -88,7 +89,7 @@ class ExchangeHandler(AnsweringHandler):
                 self._take_content(self._reception)
             elif not self._take_head():
                 return self._await_head(is_new)
-            if not self._unused or self._outgoing is not None or self.close_connection or self.is_lingering:
+            if not self._unused or self._outgoing is not None or self.close_connection:
                 return
             if not self._request_count % REQUESTS_A_TURN and self._can_wait_for_turn():
                 self._is_behind = self.wants_write = True
@@ -110,11 +111,8 @@ class ExchangeHandler(AnsweringHandler):
         """The client sends no more. A request that is not complete is not processed (RFC 9112 8)."""
         if self._reception is not None:
             return self._refuse_request(ProtocolError(400, "the content ended early"))
-        if self._unused and self._unread is None:
-            try:
-                parse_request_head(self._unused, self)  # the last octets may not have been looked at
-            except ProtocolError as error:
-                return self._refuse_request(error)
+        if self._unused:
+            parse_request_head(self._unused, self)  # the last octets may not have been looked at
         self.close_connection = True
 
     def expire(self) -> None:
@@ -219,10 +217,8 @@ class ExchangeHandler(AnsweringHandler):
 
     def _refuse_content(self, request: Request, refusal: Response, decoder: Decoder) -> None:
         self._reception, self._unread = None, decoder
-        try:
+        with suppress(ProtocolError):  # the content is malformed too; the client hears the first reason only
             self._drop_content(decoder)
-        except ProtocolError:
-            self._was_refused = True  # the content is malformed too; the client hears the first reason only
         self._send_answer(request, refusal)
 
     def _begin_receiving(self, request: Request, reception: Reception, decoder: Decoder) -> None:

@@ -237,7 +237,7 @@ class Lane:
             elif is_cutting:
                 self._cut_off(watch)
         with self._lock:
-            is_empty = not (watches or self._arrivals or self._crew.away or self._crew.waiting)
+            is_empty = not (watches or self._arrivals or self._crew.away)
             # Whoever is in a turn closes its connection behind it, if it finds that all has ended.
             is_cut = is_cutting and not self._arrivals and all(watch.busy for watch in watches.values())
             self._crew.has_ended = is_empty or is_cut  # else whoever keeps it from that wakes the leader again

@@ -118,7 +118,7 @@ def select(request: Request, response: Response, max_ranges: int = MAX_RANGES) -
     if response.status != 200 or request.method not in ("GET", "HEAD"):
         return response
     response = heed_conditions(request, response)
-    if response.status != 200 or "Range" not in request.fields:
+    if response.status != 200:
         return response
     content: Any = response.content
     size = content.length if isinstance(content, FileSlice) else len(content)
