@@ -138,8 +138,7 @@ def add_folder_options(group: Any) -> None:
     group.add_argument("--no-listing", action="store_true", help="do not list folders, nor pack them as zip files")
     group.add_argument("--hidden", action="store_true", help="serve names that begin with a dot as well")
     group.add_argument("--follow-symlinks", action="store_true", help="follow links that lead out of the folder")
-    group.add_argument("--spa", action="store_true", help="answer unknown paths with the folder's index.html; "
-                                                           "with --upload it takes --index")
+    group.add_argument("--spa", action="store_true", help="answer unknown paths with the folder's index.html")
     group.add_argument("--cors", action="store_true", help="let pages of other sites read what is served")
     group.add_argument("--cache", type=number("a number of seconds", 0, 9999999999), metavar="SECONDS",
                        help="let browsers reuse an answer for this long without asking; by default they always ask")
@@ -192,8 +191,6 @@ def make_server(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
     handler, what = choose_handler(parser, options, knobs)
     if not options.upload and (options.overwrite or options.max_upload is not None):
         parser.error("--overwrite and --max-upload go with --upload")
-    if options.upload and options.spa and not options.index:
-        parser.error("with --upload no file is the page unless it is named: --spa takes --index NAME")
     add_server_knobs(parser, options, handler, knobs)
     try:
         server = Program(options.host, options.port, handler, **knobs)

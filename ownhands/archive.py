@@ -19,7 +19,8 @@ from .folder import Names, Opened, open_steps
 _LEVEL = "compress_level" if hasattr(zipfile.ZipInfo, "compress_level") else "_compresslevel"  # public from 3.13 on
 _FIRST, _LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # what a zip can say of a time
 _LATEST = 1 << 33  # seconds since the epoch: beyond that, and within what any system's calendar has
-_UNSAYABLE = re.compile("[\udc80-\udcff\\\\]")  # octets that are no UTF-8, as os.fsdecode has them, and the backslash
+# Octets that are no UTF-8, as os.fsdecode has them, the backslash, and what would look like one that was replaced.
+_UNSAYABLE = re.compile(r"[\udc80-\udcff\\]|%(?=25|5C|[89A-F][0-9A-F])")
 
 
 def zip_pieces(base: Path, steps: Sequence[bytes] = (), *, name: str = "", hidden: bool = False,

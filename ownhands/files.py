@@ -307,6 +307,11 @@ class UploadHandler(FileHandler):
     overwrite = False  # whether a file may take the place of another
     max_upload: int | None = None  # octets of one file; 413
 
+    def setup(self) -> None:
+        super().setup()
+        if self.spa and self.index is None:
+            self.index = FileHandler.index  # of the application's own files, which are there first
+
     def on_head(self, request: Request) -> Response | None:
         """Refuses before the content is read what would not be stored; what goes on is gathered in the folder."""
         refused = super().on_head(request)

@@ -149,6 +149,7 @@ class Archive(unittest.TestCase):
         self.assertEqual((archive.testzip(), archive.read("top/a")), (None, expected))
 
     @params((b"\xc3\xbc.txt", "top/\u00fc.txt"), (b"\xff.txt", "top/%FF.txt"), (b"..\\..\\evil", "top/..%5C..%5Cevil"),
+            (b"a%5Cb", "top/a%255Cb"), (b"%FF%255C%20%", "top/%25FF%25255C%20%"),
             (b"a\nb", "top/a\nb"))
     def test_names_of_any_octets(self, name, expected):
         with open(os.path.join(os.fsencode(self.folder), name), "wb"):

@@ -120,7 +120,6 @@ class OptionTest(CommandTest):
         (["--upload", "--max-upload", "much"], "argument --max-upload: 'much' is not a size such as 500M or 2G"),
         (["--overwrite"], "--overwrite and --max-upload go with --upload"),
         (["--max-upload", "0"], "--overwrite and --max-upload go with --upload"),
-        (["--upload", "--spa"], "with --upload no file is the page unless it is named: --spa takes --index NAME"),
         (["--handler", "typed"], "'typed' is not a handler class: give MODULE:NAME"),
         (["--handler", "typed:Nothing"], "typed has no Nothing"),
         (["--handler", "nothing_there:Pages"], "there is no module nothing_there"),

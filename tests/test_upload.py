@@ -202,6 +202,11 @@ class Put(InFolder):
         reply = MockClient(self.server())("/old.txt", accept_encoding="gzip")
         self.assertEqual((reply.content, reply.fields.get("Content-Encoding")), (b"old", None))
 
+    def test_an_application_in_the_browser_has_its_page(self):
+        (self.folder / "index.html").write_text("the application")
+        client = MockClient(self.server(spa=True))
+        self.assertEqual([client(target, accept="text/html").text for target in ("/", "/users")], ["the application"] * 2)
+
     def test_only_where_the_handler_takes_files(self):
         reply = self.send("/new.txt", knobs={"handler": FileHandler})
         self.assertEqual((reply.status, reply.fields["Allow"]), (405, "GET, HEAD, OPTIONS"))
