@@ -6,6 +6,8 @@ from functools import partial
 from types import FunctionType
 from typing import Any
 
+from .hints import Elsewhere
+
 NOT_HERE = {  # what socketserver has as class attributes, and to be said where one of them is given
     "timeout": "idle_timeout, head_timeout and their like bound what a client may take; handle_request waits for "
                "`server.timeout` seconds, which is set on the object",
@@ -27,7 +29,7 @@ def is_knob(owner: Any, name: str) -> bool:
         return False
     for each in getattr(owner, "__mro__", ()):
         if name in vars(each):
-            return not isinstance(vars(each)[name], (FunctionType, classmethod, property))
+            return not isinstance(vars(each)[name], (FunctionType, classmethod, property, Elsewhere))
     return False
 
 

@@ -83,7 +83,7 @@ def _run(program: str, is_module: bool, name: str) -> dict[str, Any]:
     sys.path[:] = [first, *sys.path[not sys.flags.safe_path:]]
     if is_module:
         return runpy.run_module(program, run_name=name, alter_sys=True)
-    if get_importer(program) is not None:  # a folder or an archive with a program in it
+    if get_importer(program) is not None or program.endswith(".pyc"):  # a folder or an archive with a program in it
         return runpy.run_path(program, run_name=name)
     module = types.ModuleType(name)  # not by runpy: that gives __file__ as typed, and takes the module away at the end
     module.__file__ = str(Path(program).absolute())  # as Python does: it holds wherever the program changes to

@@ -9,6 +9,7 @@ from unittest.mock import patch
 from nose2.tools import params
 
 from ownhands.content import ChunkedDecoder
+from ownhands import RequestHandler
 from ownhands.fields import Fields, Values, field_name
 from ownhands.messages import MAX_FORM_FIELDS, MAX_FORM_SIZE, HTTPError, Request, Response, as_response, parse_cookies
 from ownhands.parser import parse_request_head
@@ -247,6 +248,12 @@ class Contents(unittest.TestCase):
         made = request()
         made.user, made.data = "me", 1
         self.assertEqual((made.user, made.data, hasattr(made, "body")), ("me", 1, False))
+
+    @params((Request, "body"), (Response, "status_code"), (RequestHandler, "send_error"))
+    def test_names_that_a_class_behind_has_are_its_own(self, base, name):
+        mixin = type("Mixin", (), {name: property(lambda self: type(self).__name__)})
+        both = type("Both", (base, mixin), {})
+        self.assertEqual(getattr(both.__new__(both), name), "Both")
 
     def test_an_error_inside_of_a_property_is_told_as_it_is(self):
         made = request()

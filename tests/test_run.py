@@ -2,6 +2,7 @@
 import contextlib
 import http.server
 import io
+import py_compile
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,11 @@ class RunTest(unittest.TestCase):
     def test_may_be_a_folder(self):
         (self.folder / "__main__.py").write_text("import beside\nprint(__name__)")
         self.assertEqual(self.run_program(".").stdout, "__main__\n")
+
+    def test_may_be_compiled(self):
+        (self.folder / "program.py").write_text("print(__name__)")
+        py_compile.compile(str(self.folder / "program.py"), str(self.folder / "program.pyc"))
+        self.assertEqual(self.run_program("program.pyc").stdout, "__main__\n")
 
     def test_is_there_as_long_as_its_threads(self):
         done = self.run_program("program.py", source=(

@@ -118,7 +118,7 @@ class KnobTest(unittest.TestCase):
             HTTPServer(handler=Quiet, **{name: 1})
 
     @params(("max_thread", ": is it max_threads?"), ("max_header_size", ": is it max_head_size?"), ("worker", ""),
-            ("volum", ": is it volume?"))
+            ("volum", ": is it volume?"), ("path", ""), ("header", ""))
     def test_says_which_may_have_been_meant(self, name, hint):
         own = type("Own", (Quiet,), {"volume": 3})
         with self.assertRaises(TypeError) as caught:
