@@ -150,8 +150,13 @@ def encode_pieces(pieces: Iterable[bytes], length: int | None, is_chunked: bool)
 def is_all_there(response: Response) -> bool:
     """Whether no code of the program runs while it is sent, so that nothing more of a request is read then."""
     content = response.content
-    return (response.status in NO_CONTENT or isinstance(content, (bytes, list, tuple, FileSlice))
-            or _is_regular(content))
+    if (response.status in NO_CONTENT or isinstance(content, (bytes, list, tuple, FileSlice))
+            or getattr(response, "is_all_there", False)):  # which a WSGIResponse knows
+        return True
+    try:
+        return _is_regular(content)
+    except ValueError:  # a file that is closed, of which `frame` makes an error
+        return True
 
 
 def _closer(content: Any) -> Any:

@@ -18,6 +18,7 @@ from .framing import SMALL_SIZE, declared_length
 from .grammar import IS_NAME, IS_VALUE
 from .listener import WILDCARDS
 from .messages import Response
+from .pace import Pace
 from .parser import KEPT_HEAD_SIZE, Pair, check_field
 from .version import PRODUCT
 
@@ -213,6 +214,7 @@ class WSGIResponse(Response):
     written_size = 0  # octets that write() has sent, the head included
     was_dropped = False  # whether write() was given octets that an answer without content leaves out
     is_chunked = False
+    pace: Pace | None = None  # at which the client takes what the application's thread waits with
     failure: BaseException | None = None  # raised by the application when the head was out
     close: Callable[[], Any] | None = None  # the close of the application's iterable
 

@@ -2,6 +2,7 @@
 
 Refuses to know how an application is called: see wsgi.py.
 """
+from collections.abc import Iterator
 from time import time
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ from .gateway import WSGIResponse
 from .handler import RequestHandler
 from .logs import log
 from .messages import Request, Response
-from .pace import Pace
+from .pace import Pace, unacknowledged
 from .parser import ProtocolError, encode_chunk
 
 Octets = TypeVar("Octets", bytes, memoryview)
@@ -48,18 +49,29 @@ class WSGIAnsweringHandler(RequestHandler):
 
     def _send_and_wait(self, response: WSGIResponse, octets: bytes) -> None:
         """Sends all of it, at the client's pace, within limits. Raises ClientHasGone."""
-        pace = Pace(self._clock(), 0, self.send_timeout, self.min_rate, self.rate_grace)
+        pace = response.pace
+        if pace is None:  # one for the whole answer: with one for each piece, small pieces would bound no rate
+            pace = response.pace = Pace(self._clock(), 0, self.send_timeout, self.min_rate, self.rate_grace)
+        pace.resume(self._clock())
         left = memoryview(octets)
         while left:
             rest = self._send_now(response, left)
             if len(rest) == len(left):
-                deadline = pace.deadline(self._clock(), len(octets) - len(left))
+                taken = max(response.written_size - (unacknowledged(self.connection) or 0), 0)
+                deadline = pace.deadline(self._clock(), taken)
                 if not wait_until_taken(self.connection, deadline - self._clock()):
+                    log.info("%s took %d octets of an answer and then no more", self.client_address,
+                             response.written_size)
                     raise ClientHasGone("the client takes no more")
             left = rest
+        pace.pause(self._clock())
 
     def _send_now(self, response: WSGIResponse, octets: Octets) -> Octets:
         """Sends what the client takes now; gives the rest. Raises ClientHasGone."""
+        if self.ends_in_reset:  # see `cut`, which leaves the connection to this thread
+            raise ClientHasGone("the server has ended")
+        if not octets:
+            return octets
         try:
             sent = send(self.connection, octets)
         except BlockingIOError:
@@ -91,41 +103,42 @@ class WSGIAnsweringHandler(RequestHandler):
         octets = self._encode_head(request, response) if not response.was_written else b""
         if response.is_all_there and not response.is_headless:
             return self._begin(response, self._outgoing_of(response, octets))
+        if type(response.content) is bytes and response.close is None and not response.is_headless:
+            return self._begin(response, Outgoing(octets, iter((response.content,)), is_all_there=True))
         try:
-            if response.is_headless:
-                self._begin(response, Outgoing(octets))
-            elif type(response.content) is bytes:
-                self._begin(response, Outgoing(octets, iter((response.content,)), is_all_there=True))
-            else:
-                self._send_pieces(request, response, octets)
-        finally:  # on the application's thread as well, see `_send_pieces`
+            rest = self._send_pieces(request, response, octets)
+        finally:  # on the application's thread as well, and before the exchange ends: it may still read its input
             Outgoing(b"", close=response.close).close()
+        if rest is not None:
+            self._begin(response, Outgoing(rest))
 
     def _outgoing_of(self, response: WSGIResponse, octets: bytes) -> Outgoing:
         """A list, or a plain file."""
         if response.offset is not None and can_send_files(self.connection):
             return FileOutgoing(octets, response.filelike, response.offset, response.length or 0)
-        pieces = encode_pieces(response.content, response.length, response.is_chunked)
+        pieces = _encoded(response)
         first = b"" if response.was_written else next(pieces, b"")  # the next may fail, this one is here
         return Outgoing(octets + first, pieces, response.close, is_all_there=True)
 
     def _begin(self, response: WSGIResponse, outgoing: Outgoing) -> None:
-        outgoing.size = response.written_size
-        outgoing.until_close = response.length is None and not response.is_chunked and not response.is_headless
+        outgoing.size, outgoing.until_close = response.written_size, _ends_by_closing(response)
         self._begin_sending(response, outgoing)
 
-    def _send_pieces(self, request: Request, response: WSGIResponse, octets: bytes) -> None:
+    def _send_pieces(self, request: Request, response: WSGIResponse, octets: bytes) -> bytes | None:
         """What the application gives piece by piece, to its end on the thread that has called it.
 
         Between turns the thread would serve others: what the application keeps with the thread, or in its context
-        (contextvars), would be theirs as well. Once a Content-Length is reached, the client is not waited for.
+        (contextvars), would be theirs as well. Where the end is known, it is not waited for until the client has taken
+        all: gives what is left then, None where the answer was cut.
         """
         octets, self._informational = self._informational + octets, b""
-        left = response.length
         self._outgoing = outgoing = Outgoing(b"")  # the answer has begun: no 100 may follow, and a cut shows
-        outgoing.response, outgoing.until_close = response, left is None and not response.is_chunked
+        outgoing.response, outgoing.until_close = response, _ends_by_closing(response)
+        left = 0 if response.is_headless else response.length
         try:
-            for piece in encode_pieces(response.content, left, response.is_chunked):
+            if left == 0:
+                octets = self._send_now(response, octets)
+            for piece in _encoded(response):
                 left = None if left is None else left - len(piece)
                 if left == 0:
                     octets = self._send_now(response, octets + piece)
@@ -133,10 +146,13 @@ class WSGIAnsweringHandler(RequestHandler):
                     self._send_and_wait(response, octets + piece)
                     octets = b""
         except INTERRUPTS:
+            outgoing.size = response.written_size  # for the log
             raise
         except BaseException as error:
-            return self._cut_short(request, response, error)
-        self._begin(response, Outgoing(octets))
+            self._cut_short(request, response, error)
+            return None
+        outgoing.size, outgoing.until_close = response.written_size, False  # whatever closing raises, it is all there
+        return octets
 
     def _cut_short(self, request: Request, response: WSGIResponse, failure: BaseException) -> None:
         """The application has failed with the head out: the connection ends, so that the client can tell."""
@@ -146,7 +162,7 @@ class WSGIAnsweringHandler(RequestHandler):
             log.error("%s while writing the answer to %r", type(failure).__name__, request, exc_info=failure)
         self._outgoing = outgoing = Outgoing(b"")  # of which `finish` makes an answer that was cut
         outgoing.response, outgoing.size = response, response.written_size
-        outgoing.until_close = response.length is None and not response.is_chunked
+        outgoing.until_close = _ends_by_closing(response)
         self.close_connection = True
 
     def _encode_head(self, request: Request, response: WSGIResponse) -> bytes:
@@ -173,3 +189,16 @@ class WSGIAnsweringHandler(RequestHandler):
             lines = without_lines(lines, fields)
         connection_line = CLOSE if not persistent else KEEP_ALIVE if is_10 else b""
         return b"%b%b%b%b%b\r\n" % (head.status_line, lines, fields.octets, connection_line, framing)
+
+
+def _ends_by_closing(response: WSGIResponse) -> bool:
+    """Whether the end of the connection is the only end of the content."""
+    return response.length is None and not response.is_chunked and not response.is_headless
+
+
+def _encoded(response: WSGIResponse) -> Iterator[bytes]:
+    """The pieces of the content as they are sent."""
+    if response.is_headless:
+        return iter(())
+    content = (response.content,) if type(response.content) is bytes else response.content
+    return encode_pieces(content, response.length, response.is_chunked)

@@ -134,6 +134,19 @@ class Requests(unittest.TestCase):
             session.send(post(b"Content-Length: 99999").replace(b"POST", method.encode()))
         self.assertEqual(session.replies(method)[0].fields.get("Connection"), "close")
 
+    def test_a_file_that_is_closed_is_500(self):
+        class Closing(RequestHandler):
+            stream_content = True
+
+            def do_POST(self, request):
+                with tempfile.TemporaryFile() as file:
+                    return Response(file)
+
+        session = Session(Closing)
+        with self.assertLogs("ownhands", "ERROR"):
+            session.send(post(b"Content-Length: 9"))
+        self.assertEqual(statuses(session.replies()), [500])
+
     def test_a_short_rest_is_dropped(self):
         session = Session(Reading)
         session.send(post(b"Content-Length: %d" % (2 * len(GET)), target=b"/none"), GET, GET, GET)

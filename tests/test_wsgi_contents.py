@@ -10,6 +10,7 @@ import tempfile
 import threading
 import unittest
 from http.client import HTTPConnection
+from itertools import product
 from typing import Any
 from unittest import mock
 
@@ -160,6 +161,62 @@ class PiecesTest(unittest.TestCase):
         self.assertEqual((len(session.wire.sent), getattr(result, "closed", None)), (50, closed[0] if closed else None))
         session.take()
         self.assertEqual(session.replies()[0].content, b"x" * 100)
+
+    def test_end_where_the_server_has_to_end(self) -> None:
+        handlers: list[Any] = []
+
+        class Handler(WSGIHandler):
+            def on_request(self, request: Any) -> Any:
+                handlers.append(self)
+                return super().on_request(request)
+
+        class Endless(Closable):
+            def __next__(self) -> bytes:
+                if len(sent := handlers[0].connection.sent) > 5000:
+                    raise AssertionError("it goes on")
+                if sent:
+                    handlers[0].cut()
+                return b"x" * 100
+
+        result = Endless()
+        connection = MockConnection(head(version="1.0"))
+        with self.assertNoLogs("ownhands", "ERROR"):
+            HTTPServer(handler=Handler, application=staticmethod(answering(result))).on_connect(connection)
+        self.assertEqual(result.closed, 1)
+
+    def test_do_not_wait_for_one_who_takes_too_little_of_all_of_them(self) -> None:
+        def wait(connection: Any, timeout: float) -> bool:
+            session.clock.now += 1
+            session.wire.room = 100
+            return timeout > 0
+
+        result = Closable(*[b"x" * 100] * 100)
+        session = Session(WSGIHandler, room=0, application=staticmethod(answering(result)))
+        with mock.patch("ownhands.wsgi_answers.wait_until_taken", wait), self.assertLogs("ownhands", "INFO") as logs:
+            session.send(head())
+        self.assertEqual((session.clock.now < 1020, result.closed, session.is_over), (True, 1, True))
+        self.assertIn("octets of an answer and then no more", logs.output[0])
+
+    @params(*product((False, True), (1, 2), (5, 2_000_000)))
+    def test_may_be_closed_by_what_reads_the_rest_of_the_content(self, streams: bool, pieces: int, size: int) -> None:
+        class Reading(SizedClosable):
+            def close(self) -> None:
+                rests.append(len(environs[0]["wsgi.input"].read()))
+
+        def application(environ: Any, start_response: Any) -> Any:
+            environs.append(environ)
+            start_response("200 OK", [])
+            return Reading(TypeError(), *[b"x"] * pieces)
+
+        environs: list[Any] = []
+        rests: list[int] = []
+        send(application, head(method="POST", fields=f"Content-Length: {size}\r\n") + bytes(size), stream_content=streams)
+        self.assertEqual(rests, [size])
+
+    def test_that_are_all_there_tell_whether_the_connection_goes_on(self) -> None:
+        octets = [head(method="POST", fields="Content-Length: 200000\r\n")]
+        sent = send(answering([b"x" * 40_000] * 2), octets, stream_content=True).sent
+        self.assertEqual(parse_replies(sent)[0].fields.get("Connection"), "close")
 
     def test_that_reach_the_content_length_are_sent_before_the_application_goes_on(self) -> None:
         ends = []
