@@ -244,6 +244,12 @@ class Output:
         finally:
             self._lock.release()
 
+    def disown(self) -> None:
+        """In a child that was forked: what was written before is its parent's to send, and so was the lock."""
+        self._lock = threading.Lock()
+        self._pieces.clear()
+        self._size, self._unsent = 0, b""
+
     def rescue(self, takes_all: bool) -> bytes | None:
         """The handler has raised something: what of its answer is still to be sent, where that is whole or has begun.
 

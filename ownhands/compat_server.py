@@ -20,7 +20,7 @@ from .compat_output import Output
 from .connection import Interrupt
 from .engine import Engine
 from .knobs import handler_class
-from .lifecycle import servers
+from .lifecycle import all_servers
 from .listener import max_descriptors, prepare
 from .logs import log
 from .monitor import Monitor
@@ -162,7 +162,7 @@ class Room(EngineServer):
                 self.accepts_no_more.set()
                 if listener.fileno() >= 0 and process == os.getpid():  # a forked child's is its parent's, who goes on
                     listener.settimeout(blocking)
-                    if hasattr(os, "fork"):  # other processes may accept from it, and must not come to wait
+                    if _Forks.have_begun:  # other processes may accept from it, and must not come to wait
                         os.set_blocking(listener.fileno(), False)
             self._send_last()
 
@@ -255,15 +255,17 @@ class Room(EngineServer):
             self._flusher_alarm.set()
             self.accepts_no_more.set()
 
-    def _disown(self) -> None:
+    def _disown(self) -> bool:
         if self._engines:
             atexit.unregister(self._end_with_program)
+            for output in self.running.values():
+                output.disown()
             self.running.clear()
             self._accepting = threading.Lock()  # the parent's threads may have held it, and those of the events
             self.accepts_no_more, self._flusher_alarm = threading.Event(), threading.Event()
             self.accepts_no_more.set()
             self.front._BaseServer__is_shut_down.set()
-        super()._disown()
+        return super()._disown()
 
     def server_close(self) -> None:
         """The listener stays the front server's: closing it is up to the program."""
@@ -368,9 +370,16 @@ def serve_connection(front: Any, request: Any, client_address: Any) -> None:
         raise original(room.interruption)
 
 
+class _Forks:
+    """Whether this process has forked, or one that it was forked from."""
+
+    have_begun = False
+
+
 def _before_fork() -> None:
     """As in http.server what was written has been sent by then, and is not the child's to send, too."""
-    for server in list(servers.values()):
+    _Forks.have_begun = True
+    for server in all_servers():
         if isinstance(server, Room):
             server.send_written()
 

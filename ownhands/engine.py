@@ -19,6 +19,8 @@ OVERTAKE_AFTER = 0.002  # seconds that a turn may take before another thread lea
 OVERTAKE_EARLY = 0.0003  # the same, while slow turns are about
 PAUSE = 0.1  # seconds, after a failure that was nobody's turn
 
+_of_parents: list[Any] = []  # what a forked child lets go of is not to be tidied up there, as by a generator's finally
+
 
 class EngineThread(threading.Thread):
     """One of the threads of `engine`."""
@@ -104,6 +106,7 @@ class Engine(Lane):
         with suppress(OSError):  # a kqueue is not even copied
             self._list.poller.close()
         self._waker.close()
+        _of_parents.append((self._list, *self._arrivals, *self._crew.waiting, *self._crew.away))
         self._list = Watchlist(self._list.poller)
         self._arrivals.clear()
         self._turn.clear()

@@ -6,6 +6,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -197,7 +198,7 @@ class Lane:
         if fd == self._waker.fileno():
             self._waker.clear()
         elif watch is None and fd in self._list.lost:
-            with self._lock:
+            with self._lock, suppress(OSError):  # no descriptor is left: it is tried again
                 self._list.start_over(self._waker.fileno())
         elif watch is None:
             self._list.unregister(fd)

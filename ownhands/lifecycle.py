@@ -20,7 +20,7 @@ from .knobs import handler_class
 from .listener import Acceptor, Listener, bind, describe_url, max_descriptors, prepare, raise_descriptor_limit
 from .logs import log
 from .monitor import Monitor
-from .program import Latch, handling_signals, switching_threads_after
+from .program import Latch, go_on, handling_signals, put_back, switching_threads_after
 from .stopping import Stopping
 from .watch import Caution
 
@@ -47,7 +47,7 @@ class LifeCycle(ThreadingMixIn, TCPServer):
 
     def __init__(self, server_address: tuple[str, int], RequestHandlerClass: Any) -> None:
         BaseServer.__init__(self, server_address, RequestHandlerClass)
-        servers[id(self)] = self
+        _servers[id(self)] = self
         self.is_stopping = False
         self.is_disowned = False  # whether this is a child process, and what was served here the parent's
         self.socket: socket.socket | None = None  # type: ignore[assignment]  # the listener, once it is open
@@ -202,8 +202,9 @@ class LifeCycle(ThreadingMixIn, TCPServer):
                 return False
             if forgets_stop:
                 self.is_stopping = False  # before `_over` is another: see `stop`
-            self.is_disowned = False
-            vars(self).pop("_end_connection", None)
+            if self.is_disowned:
+                self.is_disowned = False
+                del self._end_connection, self.shutdown_request
             self._serving_thread = threading.get_ident()  # first: a signal handler on it must not wait for its end
             self._over, self._begun = Latch(), Latch()
             return True
@@ -319,16 +320,20 @@ class LifeCycle(ThreadingMixIn, TCPServer):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _disown(self) -> None:
-        """In a child that was forked while this serves: the parent goes on, with all that the child has copies of."""
-        if not self._engines:
-            return
+    def _disown(self) -> bool:
+        """In a child that was forked while this serves: the parent goes on, with all that the child has copies of.
+
+        False where nothing is served yet, or the child has the thread that will serve, and so serves as well.
+        """
+        if not self._engines and (self._over.is_set() or self._serving_thread == threading.get_ident()):
+            return False
         self._lock, self._starting = threading.Lock(), threading.RLock()  # the parent's threads may have held them
         self.is_disowned = True
-        self._end_connection = _leave
+        vars(self).update(_end_connection=lambda handler: _leave(handler.connection), shutdown_request=_leave)
         for engine in self._engines:
             engine.disown()
         self._over.set()
+        return True
 
     def _close_turner(self, turner: Any) -> None:
         if isinstance(turner, Acceptor):
@@ -344,19 +349,27 @@ class LifeCycle(ThreadingMixIn, TCPServer):
             self.handle_error(turner.connection, turner.client_address)
 
 
-def _leave(handler: ConnectionHandler) -> None:
+def _leave(connection: Any) -> None:
     """Closes a child's copy of a connection: the client is told nothing, in TLS neither."""
-    getattr(handler.connection, "sslsocket", handler.connection).close()
+    getattr(connection, "sslsocket", connection).close()
 
 
-# All that there are, by id: a program's own may have no hash.
-servers: "weakref.WeakValueDictionary[int, LifeCycle]" = weakref.WeakValueDictionary()
+_servers: "weakref.WeakValueDictionary[int, LifeCycle]" = weakref.WeakValueDictionary()  # a program's may have no hash
 
 
-def _disown_all() -> None:
-    for server in list(servers.values()):
-        server._disown()
+def all_servers() -> list[LifeCycle]:
+    """Also while other threads make some."""
+    return [server for reference in _servers.valuerefs() if (server := reference()) is not None]
+
+
+def _begin_as_child() -> None:
+    try:
+        served = [server._disown() for server in all_servers()]
+        if any(served):
+            put_back()
+    finally:
+        go_on(is_child=True)
 
 
 if hasattr(os, "register_at_fork"):  # for good, so once: what is registered there cannot be taken back
-    os.register_at_fork(after_in_child=_disown_all)
+    os.register_at_fork(after_in_child=_begin_as_child)

@@ -59,39 +59,37 @@ def handling_signals(stop: Callable[[], None], renew: Callable[[], None] | None)
         yield
     finally:
         if handlers:
-            _put_back()
+            put_back()
 
 
 _replaced: dict[int, Any] = {}  # the handlers that `handling_signals` has put others in the place of, by signal
 
 
-def _put_back() -> None:
+def put_back() -> None:
+    """Also in a child that a handler forks, as multiprocessing does: it may be ended by whoever has forked it."""
     while _replaced:
         number, handler = _replaced.popitem()
         signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-# A child that a handler forks, as multiprocessing does, is not the server, and may be ended by whoever has forked it.
-
-_before_fork = threading.local()  # .mask: the signals that a thread held back
+_before_fork = threading.local()  # .masks: what the thread had blocked before each fork, for they may be nested
 
 
 def _hold_back() -> None:
     """So that none which comes at once is lost, or stops what is the parent's, before the child has its handlers."""
-    _before_fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, tuple(_replaced))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, tuple(_replaced))
+    _before_fork.masks = [*getattr(_before_fork, "masks", ()), mask]
 
 
-def _go_on() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, _before_fork.mask)
-
-
-def _go_on_in_child() -> None:
-    _put_back()
-    _go_on()
+def go_on(is_child: bool = False) -> None:
+    """Behind a fork: in the child once it has its handlers, and whatever it was forked in, it begins with no more."""
+    if is_child:
+        del _before_fork.masks[1:]
+    signal.pthread_sigmask(signal.SIG_SETMASK, _before_fork.masks.pop())
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_back, after_in_parent=_go_on, after_in_child=_go_on_in_child)
+    os.register_at_fork(before=_hold_back, after_in_parent=go_on)
 
 
 @contextmanager

@@ -102,12 +102,11 @@ class Watchlist:
             self.lost.add(fd)  # somebody has closed it behind our back, and so ended its registration, as a rule
 
     def start_over(self, waker: int) -> None:
-        """Where one that is lost is still found ready. The leader's, under the lock."""
+        """Where one that is lost is still found ready. The leader's, under the lock. Raises OSError."""
+        watches = self.watches.items()
+        forget_all_but(self.poller, {fd: watch.events for fd, watch in watches if watch.events and not watch.busy} | {
+            waker: READ})
         self.lost.clear()
-        registered = {waker: READ}
-        for fd, watch in self.watches.items():
+        for _, watch in watches:
             if watch.busy:
                 watch.events = 0  # its turn's end registers it, where it has not closed the socket, too
-            elif watch.events:
-                registered[fd] = watch.events
-        forget_all_but(self.poller, registered)

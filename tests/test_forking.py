@@ -2,6 +2,7 @@
 
 Each program runs in a process of its own: what a child does at its end is nothing for the process of the tests.
 """
+import gc
 import os
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import unittest
 
 from nose2.tools import params
 
-from .engines import PATIENCE
+from ownhands.engine import Engine
+
+from .engines import PATIENCE, FakeTurner
 from .programs import ROOT
 
 PROGRAM = """
@@ -98,18 +101,71 @@ server.serve()
 """))
 
     def test_a_child_has_the_handlers_of_before(self):
-        self.assertEqual(["True True", "True"], said_by("""
-from ownhands.program import handling_signals
+        self.assertEqual(["True True", "/ 0."], said_by("""
 numbers = signal.SIGINT, signal.SIGTERM
 before = [signal.getsignal(number) for number in numbers]
-with handling_signals(print, None):
-    during = [signal.getsignal(number) for number in numbers]
+
+def answer(handler, path):
     pid = fork()
     if not pid:
         print([signal.getsignal(number) for number in numbers] == before, not signal.pthread_sigmask(0, []), flush=True)
         os._exit(0)
+    return f"{path} {status_of(pid)}."
+
+def end():
+    print(ask(connect(server)), flush=True)
+    os.kill(parent, signal.SIGTERM)
+
+server = HTTPServer("127.0.0.1", 0, Handler)
+server.announce = lambda: threading.Thread(target=end, daemon=True).start()
+server.serve()
+"""))
+
+    def test_a_worker_that_serves_has_those_of_serve(self):
+        self.assertCountEqual(["it has ended", "/ by child.", "0"], said_by("""
+def answer(handler, path):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return served(path)
+
+class Server(HTTPServer):
+    def serve_forever(self):
+        pid = fork()
+        if not pid:
+            super().serve_forever()
+            print("it has ended", flush=True)
+            return
+        print(ask(connect(self)))
+        print(status_of(pid), flush=True)
+        os._exit(0)
+
+server = Server("127.0.0.1", 0, Handler)
+server.announce = lambda: None
+server.serve()
+"""))
+
+    def test_what_is_forked_while_another_is_holds_none_back(self):
+        self.assertEqual(["set()"] * 3, said_by("""
+from ownhands.program import handling_signals
+
+def say_what_is_blocked():
+    print(signal.pthread_sigmask(0, []), flush=True)
+
+def fork_and_say(*_):
+    pid = fork()
+    if not pid:
+        say_what_is_blocked()
+        os._exit(0)
     status_of(pid)
-    print([signal.getsignal(number) for number in numbers] == during and not signal.pthread_sigmask(0, []))
+
+def fork_once_more():
+    if again.pop():
+        fork_and_say()
+
+again = [False, False, True]
+os.register_at_fork(before=fork_once_more)
+with handling_signals(print, None):
+    fork_and_say()
+    say_what_is_blocked()
 """))
 
 
@@ -138,6 +194,29 @@ for path in "/", "/fork", "/":
 print(ask(connect(server)), flush=True)
 os._exit(0)
 """, kind, how))
+
+    @params("exit", "return")
+    def test_of_socketservers_leaves_the_end_to_its_parent(self, how):
+        self.assertEqual(["by parent."], said_by("""
+import socketserver
+
+class Line(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.rfile.readline()
+        pid = fork()
+        if pid:
+            status_of(pid)
+            self.wfile.write(served(b"").encode()[4:])
+        elif sys.argv[1] == "exit":
+            sys.exit()
+
+server = HTTPServer("127.0.0.1", 0, Line)
+server.start()
+with connect(server) as connection:
+    connection.sendall(b"line\\n")
+    print(connection.makefile().read(), flush=True)
+os._exit(0)
+""", how))
 
     @params("own", "compat")
     def test_ends_behind_its_turn(self, kind):
@@ -179,6 +258,25 @@ print("one head" if received.count(b"200 OK") == 1 else received)
 print(received.partition(b"\\r\\n\\r\\n")[2].decode(), flush=True)
 os._exit(0)
 """, how))
+
+
+class EngineTest(unittest.TestCase):
+    def test_of_a_child_tidies_up_nothing_of_its_parents(self):
+        def pieces():
+            try:
+                yield
+            finally:
+                ended.append("by the child")
+
+        ended = []
+        turner, engine = FakeTurner(), Engine(lambda _: None)
+        turner.content = pieces()
+        next(turner.content)
+        engine.watch(1000, turner)
+        engine.disown()
+        del turner
+        gc.collect()
+        self.assertEqual(ended, [])
 
 
 SERIAL = """
@@ -225,6 +323,26 @@ if not pid:
     sys.exit(7)
 print(status_of(pid))
 print(ask(connect(server)), flush=True)
+os._exit(0)
+"""))
+
+    def test_may_end_what_was_just_to_begin(self):
+        self.assertEqual(["0"], said_by("""
+class Server(HTTPServer):
+    def server_bind(self):
+        opening.set()
+        time.sleep(10)
+
+opening = threading.Event()
+server = Server("127.0.0.1", 0, Handler)
+threading.Thread(target=server.start, daemon=True).start()
+opening.wait()
+pid = fork()
+if not pid:
+    server.stop()
+    server.wait()
+    os._exit(0)
+print(status_of(pid), flush=True)
 os._exit(0)
 """))
 
