@@ -108,6 +108,14 @@ class Persistence(unittest.TestCase):
         session.send(post(b"Content-Length: 5"))
         self.assertFalse(session.handler.is_idle)
 
+    def test_one_whose_last_answer_is_on_its_way_is_not_idle(self):
+        session = Session(Echo, room=5)
+        session.send(BAD)
+        self.assertFalse(session.handler.is_idle)
+        session.take()
+        self.assertFalse(session.handler.is_idle)  # the client may still read
+        self.assertTrue(session.handler.is_lingering)
+
     def test_the_first_turn_is_not_taken_by_the_constructor(self):
         connection = MockConnection(GET)
         HTTPServer(handler=Echo).finish_request(connection, None)
@@ -156,8 +164,10 @@ class Pipelining(unittest.TestCase):
         session = Session(Counting, room=10)
         session.send(GET * 3)
         session.send(GET)
-        self.assertEqual((len(asked), len(session.wire.coming)), (1, 1))  # and nothing more is received
-        self.assertTrue(session.handler.wants_write)
+        for _ in range(3):
+            self.assertEqual((len(asked), len(session.wire.coming)), (1, 1))  # and nothing more is received
+            self.assertTrue(session.handler.wants_write)
+            session.take(10)
         session.take()
         self.assertEqual((len(asked), len(session.wire.coming)), (4, 0))
         self.assertFalse(session.handler.wants_write)
@@ -178,6 +188,24 @@ class Pipelining(unittest.TestCase):
         self.assertEqual((session.handler.wants_write, len(session.replies())), (False, 16))
         session.send(GET[5:])
         self.assertEqual(len(session.replies()), 17)
+
+    def test_so_it_does_behind_a_second_turn(self):
+        session = Session(Echo)
+        session.wire.coming.extend([GET * 17 + GET[:5], GET[5:]])
+        for _ in range(3):
+            session.handler.take_turn()
+        self.assertEqual((len(session.replies()), session.handler.is_idle), (18, True))
+
+    def test_a_client_that_takes_its_answers_leaves_others_their_turns(self):
+        session = Session(Echo)
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        self.addCleanup(ours.close)
+        ours.setblocking(False)
+        session.handler.connection = ours
+        theirs.sendall(GET * 20)
+        session.handler.take_turn()
+        self.assertEqual((session.handler._request_count, session.handler.wants_write), (16, True))
 
     @params(b"\r\n", b"\r\n\r\n", GET[:-1])
     def test_only_whole_requests_wait_for_a_turn(self, rest):
@@ -209,7 +237,7 @@ class Pipelining(unittest.TestCase):
 
     def test_those_that_wait_for_their_turn_are_refused_where_no_thread_is_free(self):
         session = Session(Echo)
-        session.wire.coming.append(GET * 20)
+        session.wire.coming.extend([GET * 20, GET])
         session.handler.take_turn()
         session.handler.refuse_turn()
         self.assertEqual(statuses(session.replies()), [200] * 16 + [503])

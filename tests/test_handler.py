@@ -258,6 +258,36 @@ class Errors(unittest.TestCase):
         with self.assertLogs("ownhands", "ERROR"), self.assertRaises(KeyboardInterrupt):
             Session(Failing, error=KeyboardInterrupt()).send(GET)
 
+    @params("on_head", "on_request", "on_error", "first piece", "second piece")
+    def test_wherever_it_interrupts(self, where):
+        class Interrupted(RequestHandler):
+            def on_head(self, request):
+                self.maybe("on_head")
+
+            def on_request(self, request):
+                self.maybe("on_request")
+                if where == "on_error":
+                    raise HTTPError(404)
+                return Response(self.pieces())
+
+            def on_error(self, request, error):
+                self.maybe("on_error")
+                return "never"
+
+            def pieces(self):
+                self.maybe("first piece")
+                yield b"x"
+                self.maybe("second piece")
+
+            def maybe(self, here):
+                if here == where:
+                    raise KeyboardInterrupt
+
+        session = Session(Interrupted)
+        with self.assertLogs("ownhands", "ERROR"), self.assertRaises(KeyboardInterrupt):
+            session.send(post(b"Content-Length: 5", body=b"hello"))
+        self.assertNotIn(b"500", session.wire.sent)
+
     @params(({}, "GET, HEAD, OPTIONS"), ({"allow": "PUT"}, "PUT"), ({"allow": ""}, ""))
     def test_405_says_what_is_allowed(self, fields, allow):
         class Refusing(RequestHandler):
@@ -427,6 +457,13 @@ class ClientsThatLeave(unittest.TestCase):
         with self.assertLogs("ownhands", "DEBUG") as logs:
             HTTPServer(handler=Hinting).on_connect(MockConnection(GET, fail_after=0), None)
         self.assertNotIn("ERROR", [record.levelname for record in logs.records])
+
+    @params(GET, b"GET / HTTP/1.1\r\nHost : a\r\n\r\n")
+    def test_one_that_takes_no_answer_is_no_error(self, octets):
+        connection = MockConnection(octets, fail_after=0)
+        with self.assertNoLogs("ownhands", "WARNING"):
+            HTTPServer(handler=RequestHandler).on_connect(connection, None)
+        self.assertEqual(connection.sent, b"")
 
     def test_an_end_between_requests_is_not_worth_a_line(self):
         connection = MockConnection(GET)

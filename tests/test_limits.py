@@ -72,6 +72,11 @@ class Sizes(unittest.TestCase):
         reply, = session.replies()
         self.assertEqual((reply.status, reply.fields["Connection"]), (status, "close"))
 
+    def test_a_line_that_does_not_end_is_not_gathered_for_ever(self):
+        session = Session(Echo, max_head_size=1000)
+        session.send(GET[:-2] + b"X: ", *[b"a" * 100] * 20)
+        self.assertEqual(statuses(session.replies()), [431])
+
     @params(
         (post(b"Content-Length: 10", body=b"x" * 10), 200),
         (post(b"Content-Length: 11"), 413),  # before any of it has come
@@ -139,11 +144,27 @@ class Heads(unittest.TestCase):
         session.wait(0.25)
         self.assertEqual(statuses(session.replies()), [200, 408])
 
+    def test_nor_is_half_an_empty_line(self):
+        session = Session(Echo)
+        session.send(GET, b"\r")
+        session.wait(50)
+        session.send(b"\n" + GET[:5])
+        session.wait(10)
+        self.assertEqual(statuses(session.replies()), [200, 408])
+
     def test_a_dribble_does_not_renew_it(self):
         session = Session(Echo)
         session.send(GET)
         for octet in range(10):
             session.send(GET[octet:octet + 1])
+            session.wait(1)
+        self.assertEqual(statuses(session.replies()), [200, 408])
+
+    def test_nor_does_a_dribble_of_lines(self):
+        session = Session(Echo)
+        session.send(GET)
+        for line in [b"GET / HTTP/1.1\r\n", *[b"A: b\r\n"] * 9]:
+            session.send(line)
             session.wait(1)
         self.assertEqual(statuses(session.replies()), [200, 408])
 
@@ -167,7 +188,15 @@ class Heads(unittest.TestCase):
         session.send(GET[3:])
         self.assertEqual(statuses(session.replies()), [200, 200])
 
-    @params((), (b"\r\n",), (b"\r\n\r\n\r\n",))
+    def test_and_has_no_longer_than_others(self):
+        session = Session(Echo, room=20)
+        session.send(GET + GET[:3])
+        session.wait(4)
+        session.take()
+        session.wait(10)
+        self.assertEqual(statuses(session.replies()), [200, 408])
+
+    @params((), (b"\r",), (b"\r\n",), (b"\r\n\r\n\r\n",))
     def test_silence_is_answered_with_silence(self, *octets):
         session = Session(Echo)
         session.send(*octets)
@@ -183,6 +212,22 @@ class Heads(unittest.TestCase):
         reply, = session.replies()
         self.assertEqual((reply.status, reply.fields["Connection"]), (408, "close"))
         self.assertEqual((session.is_over, session.wire.is_shut_down), (False, True))
+
+
+class Handshake(unittest.TestCase):
+    @params((False, 5), (True, 20))
+    def test_its_time_is_its_own(self, is_tls, seconds):
+        session = Session(Echo, head_timeout=5, handshake_timeout=20)
+        if is_tls:
+            session.wire.getpeercert = lambda: None
+        handler = session.server.finish_request(session.wire, ("192.0.2.1", 4711))
+        self.assertEqual(handler.deadline, session.clock.now + seconds)
+
+    def test_it_may_wait_until_octets_can_be_sent(self):
+        session = Session(Echo)
+        session.wire.recv_wants_write = True
+        session.handler.take_turn()
+        self.assertTrue(session.handler.wants_write)
 
 
 class Idle(unittest.TestCase):

@@ -1,9 +1,10 @@
 """What is said before and instead of an answer: 100 and 103, refusals of a head or for want of threads, the end."""
 import unittest
+from unittest import mock
 
 from nose2.tools import params
 
-from ownhands import HTTPError, RequestHandler, Response
+from ownhands import HTTPError, ProtocolError, RequestHandler, Response
 from ownhands.testing import in_pieces
 
 from .turns import GET, GET_CLOSE, Session, post, statuses
@@ -50,6 +51,16 @@ class SecureTargets(unittest.TestCase):
         session.wire.getpeercert = lambda: None
         session.send(octets + GET)
         self.assertEqual(statuses(session.replies()), [200, 200])
+
+    def test_on_head_is_asked_before(self):
+        class Closed(Echo):
+            def on_head(self, request):
+                raise HTTPError(401, "who are you?")
+
+        session = Session(Closed)
+        session.wire.getpeercert = lambda: None
+        session.send(self.ROWS[0])
+        self.assertEqual(statuses(session.replies()), [401])
 
 
 class Expectations(unittest.TestCase):
@@ -179,6 +190,35 @@ class LingeringClose(unittest.TestCase):
         session.send(GET)
         self.assertEqual((session.is_over, session.wire.is_shut_down), (False, True))
 
+    def test_nothing_behind_the_last_request_is_processed_later_either(self):
+        asked = []
+
+        class Counting(Echo):
+            def do_GET(self, request):
+                asked.append(request)
+                return "x"
+
+        session = Session(Counting)
+        session.send(GET_CLOSE + GET, GET, GET)
+        self.assertEqual(len(asked), 1)
+
+    @params(b"Content-Length: 1000000", CHUNKED)
+    def test_a_long_content_that_nobody_has_read_is_drained_too(self, field):
+        class Refusing(RequestHandler):
+            stream_content = True
+
+            def do_POST(self, request):
+                return Response(iter([b"unread"]))
+
+        session = Session(Refusing)
+        session.send(post(field))
+        self.assertEqual((statuses(session.replies()), session.wire.is_shut_down), ([200], True))
+
+    def test_a_refused_content_that_has_not_come_is_waited_for(self):
+        session = Session(Echo)
+        session.send(post(b"Connection: close", b"Content-Length: 9", target=b"/refused/403"))
+        self.assertEqual((session.is_over, session.wire.is_shut_down), (False, True))
+
 
 class Busy(unittest.TestCase):
     """refuse_turn: what the engine calls in place of a turn when no thread has been free for too long."""
@@ -227,6 +267,47 @@ class Busy(unittest.TestCase):
         session.wire.coming.append(GET)
         session.handler.refuse_turn()
         self.assertEqual(statuses(session.replies()), [503])
+
+    def test_nor_is_one_whose_request_has_been_answered(self):
+        session = Session(Echo)
+        session.send(post(b"Content-Length: 5", target=b"/refused/403"))
+        session.wire.coming.append(b"hello")
+        session.handler.refuse_turn()
+        self.assertEqual((statuses(session.replies()), session.handler.is_lingering, session.is_over),
+                         ([403], True, False))
+
+    def test_head_has_no_content(self):
+        session = self.refused(GET.replace(b"GET", b"HEAD"))
+        self.assertTrue(session.wire.sent.startswith(b"HTTP/1.1 503 "))
+        self.assertTrue(session.wire.sent.endswith(b"\r\n\r\n"))
+
+    def test_what_is_no_tls_is_told_so(self):
+        reply, = self.failing(ProtocolError(400, "this port speaks https")).replies()
+        self.assertEqual(reply.status, 400)
+
+    def test_a_client_that_has_gone_is_no_error(self):
+        with self.assertNoLogs("ownhands"):
+            session = self.failing(ConnectionResetError())
+        self.assertEqual((session.is_over, session.wire.sent), (True, b""))
+
+    def failing(self, error: Exception) -> Session:
+        """Nothing can be received."""
+        session = Session(Echo)
+        session.wire.recv = mock.Mock(side_effect=error)
+        session.handler.refuse_turn()
+        return session
+
+    def test_between_two_requests_it_may_stay_as_long_as_others(self):
+        session = Session(Echo)
+        session.send(GET)
+        session.handler.refuse_turn()
+        self.assertEqual(session.handler.deadline, session.clock.now + 75)
+
+    def test_a_handshake_may_wait_until_octets_can_be_sent(self):
+        session = Session(Echo)
+        session.wire.recv_wants_write = True
+        session.handler.refuse_turn()
+        self.assertTrue(session.handler.wants_write)
 
 
 class RefusedHeads(unittest.TestCase):
@@ -282,17 +363,35 @@ class Informational(unittest.TestCase):
         class Wrong(RequestHandler):
             def do_GET(self, request):
                 self.send_informational(status)
+                return "x"
 
         session = Session(Wrong)
         with self.assertLogs("ownhands", "ERROR"):
             session.send(GET)
-        self.assertEqual(statuses(session.replies()), [500])
+        self.assertTrue(session.wire.sent.startswith(b"HTTP/1.1 500 "), session.wire.sent)
+
+    def test_any_that_is_informational(self):
+        class Any(RequestHandler):
+            def do_GET(self, request):
+                self.send_informational(199)
+                return "x"
+
+        session = Session(Any)
+        session.send(GET)
+        reply, = session.replies()
+        self.assertEqual((reply.status, [head.status for head in reply.interim]), (200, [199]))
+
+    def test_nothing_between_two_exchanges(self):
+        session = Session()
+        session.handler.send_informational(103)
+        self.assertEqual(session.wire.sent, b"")
 
     @params({"content_length": 3}, {"transfer_encoding": "chunked"})
     def test_nothing_that_frames_a_content(self, fields):
         class Wrong(RequestHandler):
             def do_GET(self, request):
                 self.send_informational(103, **fields)
+                return "x"
 
         session = Session(Wrong)
         with self.assertLogs("ownhands", "ERROR"):
