@@ -74,6 +74,37 @@ class Files(unittest.TestCase):
         self.assertEqual(content, b"plain text")
         self.assertTrue(file.closed)
 
+    @unittest.skipUnless(os.path.exists("/proc/version"), "no such files here")
+    def test_one_without_a_size_is_read_to_its_end_over_a_socket(self):
+        reply, = parse_replies(self.over_socket(open("/proc/version", "rb")))  # noqa: SIM115  the server closes it
+        with open("/proc/version", "rb") as file:
+            self.assertEqual(reply.content, file.read())
+
+    def test_one_that_reads_in_its_own_way_is_read_over_a_socket(self):
+        class Upper(io.BufferedReader):
+            def read(self, size=-1, /):
+                return super().read(size).upper()
+
+        with open(self.path, "wb") as file:
+            file.write(b"hello")
+        reply, = parse_replies(self.over_socket(Upper(io.FileIO(self.path))))
+        self.assertEqual(reply.content, b"HELLO")
+
+    @params(OSError(29, "illegal seek"), TypeError(), ValueError(), AttributeError())
+    def test_one_that_cannot_say_its_size_in_chunks(self, error):
+        class Odd:
+            def __init__(self):
+                self.pieces = [b"hello", b""]
+
+            def read(self, size):
+                return self.pieces.pop(0)
+
+            def tell(self):
+                raise error
+
+        reply = MockClient(HTTPServer(handler=answering(Odd())))()
+        self.assertEqual((reply.content, reply.fields["Transfer-Encoding"]), (b"hello", "chunked"))
+
     def test_a_pipe_in_chunks(self):
         reading, writing = os.pipe()
         os.write(writing, b"from the pipe")
@@ -179,6 +210,14 @@ class Framing(unittest.TestCase):
                 self.assertEqual(len(reply.fields.get_all(name)), 1)
                 if name in fields:
                     self.assertEqual(reply.fields[name], fields[name])
+
+    @params({"date": "Thu, 01 Jan 1970 00:00:00 GMT"}, {"server": "x"}, {"upgrade": "h2c"}, {"content_length": 1})
+    def test_fields_that_the_server_has_too_do_not_keep_the_connection(self, fields):
+        session = Session(answering("x", **fields))
+        session.send(GET_CLOSE)
+        reply, = session.replies()
+        self.assertIn("close", reply.fields.get_all("Connection"))
+        self.assertTrue(session.is_over)
 
     def test_fields_of_with_fields(self):
         class Wrapped(RequestHandler):
