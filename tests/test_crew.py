@@ -46,25 +46,57 @@ class CautionTest(unittest.TestCase):
         self.assertEqual(math.inf, caution.turns)
 
 
+def thread(name):
+    """One that does nothing."""
+    return threading.Thread(target=lambda: None)
+
+
 class CrewTest(unittest.TestCase):
     def test_a_new_thread_takes_who_waits_before_it_leads(self):
         taken: list[Watch] = []
-        team, watch = Crew(lambda name: threading.Thread(target=lambda: None), 1), Watch(1000, FakeTurner(), Caution())
+        team, watch = Crew(thread, 1), Watch(1000, FakeTurner(), Caution())
         team.queue(watch, 0.0)
         self.assertTrue(team.follow(taken.append, leads=True))
         self.assertEqual([watch], taken)
 
+    def test_meanwhile_nobody_leads_and_it_is_known_to_be_away(self):
+        seen = []
+        team = Crew(thread, 1)
+        team.queue(Watch(1000, FakeTurner(), Caution()), 0.0)
+        team.follow(lambda watch: seen.append((team.has_leader, len(team.turns_away()))), leads=True)
+        self.assertEqual([(False, 1)], seen)
+
+    def test_a_thread_goes_where_it_could_not_even_wait(self):
+        team = Crew(thread, 2)
+        with mock.patch("threading.Lock", side_effect=MemoryError):
+            self.assertFalse(team.follow(lambda watch: None))
+
+    def test_threads_that_could_not_be_started_do_not_count(self):
+        team = Crew(mock.Mock(side_effect=RuntimeError("can't start new thread")), 2)
+        with self.assertLogs("ownhands", "WARNING") as logs:
+            for _ in range(3):
+                team.stand_down()
+        self.assertEqual((0, False, 1), (team.threads, team.has_leader, len(logs.output)))
+
+    def test_each_shortage_is_told_of_once(self):
+        short = RuntimeError("can't start new thread")
+        team = Crew(mock.Mock(side_effect=[short, short, thread(""), short]), 4)
+        with self.assertLogs("ownhands", "WARNING") as logs:
+            for _ in range(4):
+                team.stand_down()
+        self.assertEqual(2, len(logs.output))
+
     def test_a_follower_that_is_woken_takes_who_waits_first(self):
         taken = threading.Event()
-        team = Crew(lambda name: threading.Thread(target=lambda: None), 1)
-        thread = threading.Thread(target=team.follow, args=(lambda watch: taken.set(),))
+        team = Crew(thread, 1)
+        follower = threading.Thread(target=team.follow, args=(lambda watch: taken.set(),))
         self.assertFalse(team.stand_in())
-        thread.start()
+        follower.start()
         wait_for(lambda: team._idle)
         team.queue(Watch(1000, FakeTurner(), Caution()), 0.0)
         team.stand_down()
         self.assertTrue(taken.wait(20))
-        thread.join(20)  # it has gone on to lead
+        follower.join(20)  # it has gone on to lead
         self.assertTrue(team.has_leader)
 
     def test_that_no_thread_can_be_started_is_no_news_at_the_end_of_the_program(self):

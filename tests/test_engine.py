@@ -1,5 +1,4 @@
 """Leader and followers, without time: who takes which turn on which thread, and what becomes of the connection."""
-import math
 import threading
 import unittest
 from unittest import mock
@@ -477,31 +476,6 @@ class NoThreadTest(EngineTest):
         self.poller.ready(1001)
         self.stage.check_at(0.02)
         self.assertEqual([], listener.log)
-
-
-class GiveWayTest(EngineTest):
-    """What a listener asks before each first turn."""
-
-    knobs = {"max_threads": 1}
-
-    def test_who_was_overtaken_does_not_lose_the_turn_of_another(self):
-        listener, expiring = self.stage.add(1000, is_listener=True), FakeTurner()
-        expiring.deadline = 5.0
-        self.stage.add(1001, expiring)
-        block = self.stage.block(1000, listener)
-        self.stage.overtake()
-        self.engine._caution.turns = math.inf
-        asked = []
-        expiring.steps.append(lambda: asked.append(self.ask_on(block)))  # while the monitor stands in
-        self.stage.check_at(6.0)
-        self.assertEqual([False], asked)
-        self.assertNotIn(expiring, [turner for _, turner in self.engine.turns_away()])
-
-    def ask_on(self, block):
-        """What the listener's thread would be told."""
-        ident, _ = self.engine.turns_away()[0]
-        with mock.patch("threading.get_ident", return_value=ident):
-            return self.engine.give_way()
 
 
 class ThreadsTest(EngineTest):

@@ -1,128 +1,15 @@
-"""The engine without time: deadlines, too many connections, and the end."""
+"""The engine without time: what fails, too many connections, and the end."""
 import math
 import threading
-import unittest
 from unittest import mock
 
 from nose2.tools import params
 
 from ownhands.engine import Engine
-from ownhands.polling import LONGEST_WAIT
 from ownhands.watch import Caution, Watch
-from ownhands.watchlist import Deadlines
 
 from .engines import Block, FakeTurner, wait_for
 from .test_engine import EngineTest
-
-
-class DeadlineTest(EngineTest):
-    def add(self, fd, deadline):
-        turner = FakeTurner()
-        turner.deadline = deadline
-        return self.stage.add(fd, turner)
-
-    def pass_time(self, now):
-        self.poller.settle()
-        self.clock.now = now
-        self.poller.elapse()
-        self.poller.settle()
-
-    def test_the_poll_waits_for_the_first(self):
-        self.add(1000, 9.0)
-        self.add(1001, 7.0)
-        self.poller.settle()
-        self.assertEqual(7.0, self.poller.timeouts[-1])
-
-    def test_without_any_it_waits_for_ever(self):
-        self.add(1000, math.inf)
-        self.poller.settle()
-        self.assertIsNone(self.poller.timeouts[-1])
-
-    def test_never_for_longer_than_systems_take(self):
-        self.add(1000, 1e12)
-        self.poller.settle()
-        self.assertEqual(LONGEST_WAIT, self.poller.timeouts[-1])
-
-    def test_it_ends_what_has_had_no_turn(self):
-        turner = self.add(1000, 5.0)
-        self.pass_time(4.9)
-        self.assertEqual([], turner.log)
-        self.pass_time(5.0)
-        self.assertEqual(["expire"], turner.log)
-
-    def test_one_that_was_moved_back_does_not_count(self):
-        turner = self.add(1000, 5.0)
-        turner.steps.append(lambda: setattr(turner, "deadline", 8.0))
-        self.stage.turn(1000, turner)
-        self.pass_time(5.0)
-        self.assertEqual(["turn"], turner.log)
-        self.pass_time(8.0)
-        self.assertEqual(["turn", "expire"], turner.log)
-
-    def test_one_that_was_moved_forward_does(self):
-        turner = self.add(1000, 8.0)
-        turner.steps.append(lambda: setattr(turner, "deadline", 5.0))
-        self.stage.turn(1000, turner)
-        self.pass_time(5.0)
-        self.assertEqual(["turn", "expire"], turner.log)
-
-    def test_an_expiry_wakes_the_monitor_like_a_turn(self):
-        turner = FakeTurner()
-        turner.deadline = 5.0
-        self.stage.add(1000, turner)
-        self.poller.settle()
-        self.engine.on_activity = mock.Mock()
-        notify = self.engine.on_activity
-        turner.steps.append(lambda: notify.assert_called_once_with())
-        self.clock.now = 5.0
-        self.poller.elapse()
-        self.stage.await_turn(turner)
-        notify.assert_called_once_with()
-
-    def test_an_expiry_that_lasts_is_overtaken_like_a_turn(self):
-        turner, other, block = self.add(1000, 5.0), self.add(1001, math.inf), Block()
-        self.addCleanup(block.end)
-        turner.steps.append(block)
-        self.poller.settle()
-        self.clock.now = 5.0
-        self.poller.elapse()
-        block.wait()
-        self.stage.overtake()
-        self.stage.caution.turns = 0
-        self.stage.turn(1001, other)
-        self.assertEqual(["turn"], other.log)
-
-    def test_who_was_in_time_is_looked_at_before_it_expires(self):
-        first, second = self.add(1000, math.inf), self.add(1001, 5.0)
-        first.steps.append(lambda: (setattr(self.clock, "now", 9.0), self.poller.ready(1001)))  # it lasts so long
-        second.steps.append(lambda: setattr(second, "deadline", 20.0))
-        self.poller.settle()
-        self.poller.ready(1000)
-        self.stage.await_turn(second)
-        self.assertEqual(["turn"], second.log)
-
-    def test_but_only_once_if_it_moves_no_deadline(self):
-        first, second = self.add(1000, math.inf), self.add(1001, 5.0)
-        first.steps.append(lambda: (setattr(self.clock, "now", 9.0), self.poller.ready(1001)))
-        second.steps.append(lambda: self.poller.ready(1001))
-        self.poller.settle()
-        self.poller.ready(1000)
-        self.stage.await_turn(second)
-        self.stage.await_turn(second)
-        self.assertEqual(["turn", "expire"], second.log[:2])
-
-    def test_one_that_does_not_move_its_deadline_is_closed(self):
-        turner = self.add(1000, 5.0)
-        turner.expire = lambda: None
-        with self.assertLogs("ownhands", "ERROR"):
-            self.pass_time(5.0)
-        self.assertEqual([turner], self.stage.closed)
-
-    def test_what_expired_may_be_closed(self):
-        turner = self.add(1000, 5.0)
-        turner.steps.append(turner.end)
-        self.pass_time(5.0)
-        self.assertEqual([turner], self.stage.closed)
 
 
 class FailureTest(EngineTest):
@@ -171,47 +58,6 @@ class FailureTest(EngineTest):
             wait_for(lambda: self.engine.has_ended)
 
 
-class DeadlinesTest(unittest.TestCase):
-    def setUp(self):
-        self.deadlines = Deadlines()
-        self.watch = Watch(1000, FakeTurner(), Caution())
-
-    def enter(self, deadline):
-        self.watch.turner.deadline = deadline
-        self.deadlines.enter(self.watch)
-
-    def test_a_connection_has_one_entry_in_force(self):
-        for deadline in (75.0, 10.0):
-            self.enter(deadline)
-        self.assertIs(self.watch, self.deadlines.pop(10.0))
-        self.enter(85.0)
-        self.assertIsNone(self.deadlines.pop(75.0))
-        self.assertEqual(1, len(self.deadlines))
-
-    def test_no_entry_is_added_while_an_earlier_one_is_in_force(self):
-        for deadline in (10.0, 75.0, 11.0):
-            self.enter(deadline)
-        self.assertEqual(1, len(self.deadlines))
-
-    def test_those_of_closed_connections_do_not_pile_up(self):
-        for number in range(20_000):
-            self.watch = Watch(1000, FakeTurner(), Caution())
-            self.enter(75.0 + number)
-            self.watch.turner = None
-        self.assertLess(len(self.deadlines), 2000)
-
-    def test_tidying_loses_none_that_is_open(self):
-        watches = []
-        for number in range(5000):
-            self.watch = Watch(number, FakeTurner(), Caution())
-            self.enter(float(number))
-            watches.append(self.watch)
-        found = []
-        while (watch := self.deadlines.pop(5000.0)) is not None:
-            found.append(watch)
-        self.assertEqual(watches, found)
-
-
 class ManyConnectionsTest(EngineTest):
     knobs = {"max_connections": 2}
 
@@ -251,6 +97,14 @@ class ManyConnectionsTest(EngineTest):
         self.poller.ready(1000)
         self.stage.await_turn(self.listener)
         self.assertEqual(["turn"], self.listener.log)
+
+    def test_also_where_the_leader_was_waiting_meanwhile(self):
+        block = self.stage.block(1001, self.turners[0])
+        self.stage.overtake()
+        self.poller.settle()
+        self.turners[0].end()
+        block.end()
+        wait_for(lambda: 1000 in self.poller.registered)
 
     def test_also_where_that_one_was_too_late(self):
         turner = self.turners[0]
@@ -344,16 +198,23 @@ class StopTest(EngineTest):
         self.stage.join()
         self.assertEqual([turner], self.stage.closed)
 
-    def test_a_listener_that_closes_in_an_overtaken_turn_keeps_no_end_waiting(self):
+    @params(False, True)
+    def test_a_listener_that_closes_in_an_overtaken_turn_keeps_no_end_waiting(self, is_stopping):
         listener = self.stage.add(1000, is_listener=True)
+        listener.is_idle = False
         block = self.stage.block(1000, listener)
         self.stage.overtake()
-        self.engine.stop()
+        if is_stopping:
+            self.engine.stop()
         self.poller.settle()
+        self.assertEqual([], self.stage.closed)
         listener.end()
-        block.end()
-        wait_for(lambda: self.engine.has_ended)
-        self.assertEqual([listener], self.stage.closed)
+        with self.assertNoLogs("ownhands"):
+            block.end()
+            wait_for(lambda: self.stage.closed)
+            self.engine.stop()
+            wait_for(lambda: self.engine.has_ended)
+        self.assertEqual(([listener], 0), (self.stage.closed, self.engine.connections))
 
     def test_a_listener_may_be_closed_while_a_turn_accepts(self):
         listener = self.stage.add(1000, is_listener=True)
@@ -403,7 +264,7 @@ class StopTest(EngineTest):
         self.engine.stop()
         self.stage.join()
         self.engine.close()
-        self.assertTrue(self.poller.is_closed)
+        self.assertEqual((True, -1), (self.poller.is_closed, self.engine._waker.fileno()))
 
 
 class CutTest(EngineTest):
@@ -451,6 +312,33 @@ class CutTest(EngineTest):
         self.stage.join()
         self.assertEqual(([turner], []), (self.stage.closed, self.engine.undone))
 
+    def test_one_that_cannot_say_who_it_is_is_cut_all_the_same(self):
+        class Nameless(FakeTurner):
+            def __repr__(self):
+                raise ZeroDivisionError
+
+        turner = self.stage.add(1000, Nameless())
+        turner.is_idle = False
+        self.poller.settle()
+        self.engine.cut()
+        self.stage.join()
+        self.assertEqual(([turner], ["Nameless"]), (self.stage.closed, self.engine.undone))
+
+    def test_a_listener_that_accepts_still_is_not_waited_for(self):
+        self.stage.block(1000, self.stage.add(1000, is_listener=True))
+        self.stage.overtake()
+        self.poller.settle()
+        self.engine.cut()
+        wait_for(lambda: self.engine.has_ended)
+
+    def test_the_end_has_not_come_before_the_leader_has_closed_what_is_cut(self):
+        block = self.stage.block(1000, self.stage.add(1000))
+        self.engine.cut()
+        self.assertFalse(self.engine.has_ended)
+        block.end()
+        self.stage.join()
+        self.assertTrue(self.engine.has_ended)
+
     def test_what_is_idle_is_not_missed(self):
         self.stage.add(1000)
         self.poller.settle()
@@ -488,10 +376,22 @@ class CutTest(EngineTest):
         self.assertEqual([repr(turner)] if is_told else [], self.engine.undone)
 
 
-class CutInLineTest(EngineTest):
+class EndInLineTest(EngineTest):
     knobs = {"max_threads": 1}
 
-    def test_who_waits_for_a_thread_is_closed(self):
+    def test_who_waits_for_a_thread_has_its_turn_before_all_stops(self):
+        waiting = self.stage.add(1001)
+        block = self.stage.block(1000, self.stage.add(1000))
+        self.stage.overtake()
+        self.poller.ready(1001)
+        self.engine.check()
+        self.engine.stop()
+        self.engine.check()
+        block.end()
+        self.stage.await_turn(waiting)
+        self.assertEqual(("turn", []), (waiting.log[0], self.engine.undone))
+
+    def test_but_is_closed_where_all_is_cut(self):
         waiting = self.stage.add(1001)
         self.stage.block(1000, self.stage.add(1000))
         self.stage.overtake()

@@ -1,5 +1,6 @@
 """The monitor: when it looks, when it sleeps, and that nothing is missed in between. Its waits are the test's."""
 import unittest
+from unittest import mock
 
 from ownhands.engine import OVERTAKE_AFTER
 from ownhands.monitor import QUIET_TICKS, Monitor
@@ -64,6 +65,12 @@ class MonitorTest(unittest.TestCase):
     def test_it_looks_after_each_wait(self):
         self.run_for(5)
         self.assertEqual(5, self.engine.checks)
+
+    def test_an_engine_that_fails_is_looked_at_again(self):
+        self.engine.check = mock.Mock(side_effect=ZeroDivisionError)
+        with self.assertLogs("ownhands", "ERROR"):
+            self.run_for(3)
+        self.assertEqual(3, self.engine.check.call_count)
 
     def test_activity_wakes_it(self):
         woken = []
