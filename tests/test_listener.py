@@ -155,6 +155,30 @@ class BindTest(unittest.TestCase):
         with mock.patch.object(socket, "has_dualstack_ipv6", return_value=False):
             socket.create_connection(("127.0.0.1", self.bind("")), 10).close()
 
+    def bind_without_ipv6(self, code):
+        """Where the system has IPv6, but refuses to listen on it."""
+        listen = listener._listen
+
+        def refuse(family, *rest, **more):
+            if family == socket.AF_INET6:
+                raise OSError(code, "not here")
+            return listen(family, *rest, **more)
+
+        with (mock.patch.object(listener, "_listen", refuse),
+              mock.patch.object(socket, "has_dualstack_ipv6", return_value=True)):
+            return bind("", 0, 5, True)
+
+    @params(errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+    def test_so_it_does_where_ipv6_is_switched_off(self, code):
+        with self.bind_without_ipv6(code) as found:
+            self.assertEqual("0.0.0.0", found.getsockname()[0])
+
+    @params(errno.EADDRINUSE, errno.EACCES)
+    def test_other_reasons_are_told(self, code):
+        with self.assertRaises(OSError) as caught:
+            self.bind_without_ipv6(code)
+        self.assertEqual(code, caught.exception.errno)
+
     def test_an_ipv6_address_is_that_alone(self):
         port = self.bind("::1")
         with self.assertRaises(OSError):

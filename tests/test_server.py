@@ -16,14 +16,12 @@ from unittest import mock
 from nose2.tools import params
 
 from ownhands import HTTPServer, RequestHandler, Response, UploadHandler
-from ownhands.connection import ConnectionHandler
 from ownhands.engine import EngineThread
 from ownhands.listener import Acceptor
 from ownhands.polling import WRITE
 from ownhands.testing import MockClient, MockConnection
 
 from .engines import PATIENCE, Block, wait_for
-from .turns import Wire
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -507,32 +505,6 @@ class GivenSocketTest(ServerTest):
             with server:
                 self.assertRegex(server.url, r"\Ahttp://127\.0\.0\.1:[0-9]+/\Z")
             self.assertIn("INFO:ownhands.access:- - - ", logs.output[0])
-
-
-class EndTest(unittest.TestCase):
-    def test_a_class_may_say_that_its_connections_go_on(self):
-        class Upwards(ConnectionHandler):
-            close_connection = False
-
-            def handle(self):
-                octets = self.connection.recv(4096)
-                self.connection.send(octets.upper())
-                self.close_connection = not octets
-
-        connection = MockConnection([b"one", b"two"])
-        HTTPServer(handler=Upwards).on_connect(connection)
-        self.assertEqual(b"ONETWO", connection.sent)
-
-    @params(False, True)
-    def test_only_what_ends_in_a_reset_has_no_end_before(self, is_cut):
-        class Ending(ConnectionHandler):
-            def handle(self):
-                if is_cut:
-                    self._end_in_reset()
-
-        wire = Wire()
-        HTTPServer(handler=Ending).on_connect(wire)
-        self.assertEqual((not is_cut, True), (wire.is_shut_down, wire.is_closed))
 
 
 class FirstTurnTest(ServerTest):

@@ -282,6 +282,13 @@ class TestPeer(unittest.TestCase):
         given = mock.Mock(getpeercert=lambda binary_form: binary_form)
         self.assertIs(TLSConnection(given).getpeercert(*arguments), is_binary)
 
+    def test_is_not_known_before_the_handshake(self):
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        wrapped = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).wrap_socket(ours, True, do_handshake_on_connect=False)
+        self.addCleanup(wrapped.close)
+        self.assertIsNone(TLSConnection(wrapped).getpeercert())
+
 
 class TestWaiting(unittest.TestCase):
     @params(("recv", ssl.SSLWantReadError, (False, False)), ("recv", ssl.SSLWantWriteError, (True, False)),
