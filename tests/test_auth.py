@@ -4,6 +4,7 @@ import time
 import unittest
 from base64 import b64encode
 from contextlib import suppress
+from unittest import mock
 
 from nose2.tools import params
 
@@ -84,6 +85,26 @@ class AuthTest(unittest.TestCase):
     def test_everybody_is_served_without(self):
         self.assertEqual(self.client(auth=None)("/").text, "hello ")
 
+    @params(("/open", None, 200), ("/closed", None, 401), ("/closed", RIGHT, 200))
+    def test_some_may_be_public(self, target, credentials, status):
+        class Partly(Secret):
+            def is_public(self, request):
+                return request.path == "/open"
+
+        reply = MockClient(HTTPServer(handler=Partly))(target, authorization=credentials)
+        self.assertEqual(reply.status, status)
+
+    @params((RIGHT, 303), (WRONG, 401))
+    def test_the_next_class_is_asked_too(self, credentials, status):
+        class Moved(RequestHandler):
+            def on_head(self, request):
+                return Response.redirect("/there")
+
+        class Both(Secret, Moved):
+            pass
+
+        self.assertEqual(MockClient(HTTPServer(handler=Both))("/", authorization=credentials).status, status)
+
     def test_comes_before_the_content(self):
         session = Session(Secret)
         session.send(post(b"Content-Length: 1000000", b"Expect: 100-continue"))
@@ -149,6 +170,21 @@ class DelayTest(unittest.TestCase):
         self.assertEqual((session.wire.sent, session.is_over, session.handler.is_paused), (b"", False, True))
         self.assertEqual(statuses(parse_replies(session.wait(1))), [401])
         self.assertTrue(session.is_over)
+
+    def test_nothing_has_come_after_all(self):
+        session = self.session()
+        session.send(get(WRONG))
+        session.handler.take_turn()
+        self.assertEqual((session.wire.sent, session.is_over), (b"", False))
+        self.assertEqual(statuses(parse_replies(session.wait(1))), [401])
+
+    def test_a_client_that_does_not_wait_for_it_is_no_error(self):
+        session = self.session()
+        session.send(get(WRONG))
+        session.wire.recv = mock.Mock(side_effect=ConnectionResetError)
+        with self.assertNoLogs("ownhands", "WARNING"):
+            session.handler.take_turn()
+        self.assertEqual((session.wire.sent, session.is_over), (b"", True))
 
     def test_nor_does_it_come_sooner_over_a_socket(self):
         with HTTPServer("127.0.0.1", 0, Secret, auth_delay=0.2) as server:

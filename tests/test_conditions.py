@@ -126,6 +126,9 @@ class ConditionTest(unittest.TestCase):
     def test_if_range_with_a_weak_tag_never_applies(self):
         self.assertFalse(range_applies('W/"a"', 'W/"a"', DATE, NOW))
 
+    def test_if_range_with_a_date_never_applies_to_what_has_none(self):
+        self.assertFalse(range_applies("Thu, 01 Jan 1970 00:00:00 GMT", '"a"', None, NOW))
+
     @params((DATE + 0.9, False), (DATE + 1, True))
     def test_if_range_with_a_date_of_this_second_does_not_apply(self, now, applies):
         self.assertEqual(range_applies(SAME, '"a"', DATE, now), applies)
@@ -153,7 +156,7 @@ class RangeTest(unittest.TestCase):
     def test_what_cannot_be_satisfied_beside_what_can_is_left_out(self):
         self.assertEqual(parse_ranges("bytes=5000-,0-1", 1000), [(0, 2)])
 
-    @params(("bytes=0-", []), ("bytes=-0", []), ("bytes=-5", None))
+    @params(("bytes=0-", []), ("bytes=0-5", []), ("bytes=-0", []), ("bytes=-5", None), ("bytes=0-5,-5", None))
     def test_of_nothing(self, value, ranges):
         self.assertEqual(parse_ranges(value, 0), ranges)
 

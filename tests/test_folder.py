@@ -111,7 +111,9 @@ class OpenTest(FolderTest):
 
     def test_links_are_followed_if_that_is_wanted(self):
         self.link("out", "..")
-        self.assertEqual(self.open("out", "secret.txt", follow_symlinks=True), b"secret")
+        self.link("out.txt", "../secret.txt")
+        for names in (("out", "secret.txt"), ("out.txt",)):
+            self.assertEqual(self.open(*names, follow_symlinks=True), b"secret")
 
     def test_a_root_that_is_a_link(self):
         self.write("sub/a")

@@ -2,6 +2,7 @@
 import functools
 import io
 import unittest
+from itertools import repeat
 
 from nose2.tools import params
 
@@ -95,6 +96,13 @@ class Reading(unittest.TestCase):
             read_all(b"B", octets)
         self.assertEqual(caught.exception.status, 400)
 
+    @params((b"--B\r\nX: ", b"a"), (b"--B\r\nno field\r\n\r\n", b"a"), (b"--Bx", b"a"), (b"--B", b" "))
+    def test_what_can_be_no_form_is_not_gathered_to_its_end(self, begin, more):
+        pieces = iter([begin, *repeat(more * 1000, 100)])
+        with self.assertRaises(ProtocolError):
+            list(read_parts(b"B", lambda: next(pieces, b"")))
+        self.assertGreater(len(list(pieces)), 100 - 2 - MAX_PART_HEAD_SIZE // 1000)
+
     def test_as_many_parts_as_are_allowed(self):
         self.assertEqual(len(list(read_parts(b"B", iter([form(*[part()] * MAX_PARTS), b""]).__next__))), MAX_PARTS)
 
@@ -156,6 +164,10 @@ class Names(unittest.TestCase):
         head = b"Content-Disposition: form-data; name=f; filename=" + sent + b"\r\n\r\n"
         self.assertEqual(parse_part_head(head), ("f", expected))
 
+    def test_parameters_are_named_in_any_case(self):
+        head = b'Content-Disposition: form-data; NAME="a"; FileName="b"\r\n\r\n'
+        self.assertEqual(parse_part_head(head), ("a", "b"))
+
     @params((b"UTF-8''%C3%BC%22.txt", '\u00fc".txt'), (b"utf-8'en'a.txt", "a.txt"), (b"UTF-8'de-AT'%27", "'"),
             (b"ISO-8859-1'en'%FC.txt", "x"), (b"UTF-8'a.txt", "x"))
     def test_extended_filename_wins_where_it_is_understood(self, sent, expected):
@@ -168,7 +180,9 @@ class Names(unittest.TestCase):
         ("multipart/form-data;boundary=----WebKitFormBoundaryX", b"----WebKitFormBoundaryX"),
         ("multipart/form-data", None),
         ("multipart/form-data; boundary=", None),
+        ("multipart/form-data; boundary=" + "x" * 70, b"x" * 70),
         ("multipart/form-data; boundary=" + "x" * 71, None),
+        (" multipart/form-data ;boundary=b", b"b"),
         ('multipart/form-data; x="; boundary=evil"; boundary=good', b"good"),
         ('multipart/form-data; x="\\"; boundary=evil; y="; boundary=good', b"good"),
         ('multipart/form-data; x="; boundary=evil', None),

@@ -334,6 +334,14 @@ class Previous(unittest.TestCase):
         self.assertEqual(status_of(parse_request_head, self.ROWS[0].replace(b"/ ", b"/xx "), limits, before), 431)
 
 
+class Control(unittest.TestCase):
+    def test_what_a_client_has_said_does_not_change(self):
+        control = parse_request_head(head_with()).control
+        with self.assertRaises(AttributeError):
+            control.persistent = False
+        self.assertTrue(control.persistent)
+
+
 class Errors(unittest.TestCase):
     """Details go to the client and to logs: a line for a person, without a single octet of what was sent."""
 

@@ -61,6 +61,11 @@ class ResponseFileTest(FolderTest):
             self.path = path
             self.assertEqual(self.client("/").content, CONTENT)
 
+    def test_takes_a_link(self):
+        self.link("current.mp4", "film.mp4")
+        self.path = self.root / "current.mp4"
+        self.assertEqual(self.client("/").content, CONTENT)
+
     def test_of_head_has_the_fields_of_get(self):
         def names(reply):
             return [pair for pair in reply.fields.pairs if pair[0] != "Date"]
