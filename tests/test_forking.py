@@ -4,13 +4,16 @@ Each program runs in a process of its own: what a child does at its end is nothi
 """
 import gc
 import os
+import signal
 import subprocess
 import sys
 import unittest
 
 from nose2.tools import params
 
+from ownhands import program
 from ownhands.engine import Engine
+from ownhands.program import handling_signals
 
 from .engines import PATIENCE, FakeTurner
 from .programs import ROOT
@@ -72,9 +75,9 @@ def serve_beside(kind):
 """
 
 
-def said_by(program: str, *arguments: str) -> list[str]:
+def said_by(source: str, *arguments: str) -> list[str]:
     """The lines that a program says, and its exit status, if that is a failure."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", PROGRAM + program, *arguments], cwd=ROOT,
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", PROGRAM + source, *arguments], cwd=ROOT,
                           capture_output=True, timeout=PATIENCE, text=True)
     return done.stdout.splitlines() + ([f"status {done.returncode}", done.stderr] if done.returncode else [])
 
@@ -143,30 +146,17 @@ server.announce = lambda: None
 server.serve()
 """))
 
-    def test_what_is_forked_while_another_is_holds_none_back(self):
-        self.assertEqual(["set()"] * 3, said_by("""
-from ownhands.program import handling_signals
-
-def say_what_is_blocked():
-    print(signal.pthread_sigmask(0, []), flush=True)
-
-def fork_and_say(*_):
-    pid = fork()
-    if not pid:
-        say_what_is_blocked()
-        os._exit(0)
-    status_of(pid)
-
-def fork_once_more():
-    if again.pop():
-        fork_and_say()
-
-again = [False, False, True]
-os.register_at_fork(before=fork_once_more)
-with handling_signals(print, None):
-    fork_and_say()
-    say_what_is_blocked()
-"""))
+    @params((2, False), (1, True))
+    def test_one_that_is_forked_while_another_is_holds_none_back(self, times, is_child):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        with handling_signals(self.fail, None):
+            for _ in range(2):
+                program._hold_back()
+            during = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            for _ in range(times):
+                program.go_on(is_child)
+        self.assertEqual((during - before, signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+                         ({signal.SIGINT, signal.SIGTERM}, before))
 
 
 @unittest.skipUnless(hasattr(os, "fork"), "no processes are forked here")
