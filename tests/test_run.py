@@ -68,20 +68,22 @@ class RunTest(unittest.TestCase):
     def test_gives_the_programs_exit_status(self):
         self.assertEqual(self.run_program("program.py", source="raise SystemExit(7)").returncode, 7)
 
-    @params((), ("--unknown",), ("-m",), ("--",), ("--check",), ("-m", "http.server"))
-    def test_says_what_it_takes(self, *arguments):
-        done = self.run_program(*arguments)
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertIn("python -m ownhands", done.stderr)
-
-    @params(("nosuch.py",), ("--check", "beside.py/nosuch.py"))
-    def test_says_in_one_line_that_a_program_is_not_there(self, *arguments):
-        done = self.run_program(*arguments)
-        self.assertEqual((done.returncode, done.stdout), (2, ""))
-        self.assertRegex(done.stderr, rf"\Aownhands: cannot run {arguments[-1]}: (No such file|Not a dir)[^\n]+\n\Z")
-
     def test_helps(self):
         self.assertIn("--check", self.run_program("--help").stdout)
+
+
+class CommandLineTest(unittest.TestCase):
+    @params((), ("--unknown",), ("-m",), ("--",), ("--check",), ("-m", "http.server"))
+    def test_says_what_it_takes(self, *arguments):
+        with self.assertRaisesRegex(SystemExit, "python -m ownhands"):
+            run.main([*arguments])
+
+    @params(("nosuch.py",), ("--check", __file__ + "/nosuch.py"))
+    def test_says_in_one_line_that_a_program_is_not_there(self, *arguments):
+        with contextlib.redirect_stderr(io.StringIO()) as said, self.assertRaises(SystemExit) as caught:
+            run.main([*arguments])
+        self.assertEqual(caught.exception.code, 2)
+        self.assertRegex(said.getvalue(), rf"\Aownhands: cannot run {arguments[-1]}: (No such file|Not a dir)[^\n]+\n\Z")
 
 
 class CheckTest(unittest.TestCase):
