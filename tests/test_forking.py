@@ -75,6 +75,17 @@ def serve_beside(kind):
 """
 
 
+ASKED_ONCE = """
+def end():
+    print(ask(connect(server)), flush=True)
+    os.kill(parent, signal.SIGTERM)
+
+server = HTTPServer("127.0.0.1", 0, Handler)
+server.announce = lambda: threading.Thread(target=end, daemon=True).start()
+server.serve()
+"""
+
+
 def said_by(source: str, *arguments: str) -> list[str]:
     """The lines that a program says, and its exit status, if that is a failure."""
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", PROGRAM + source, *arguments], cwd=ROOT,
@@ -93,15 +104,7 @@ def answer(handler, path):
         os._exit(0)
     os.kill(pid, signal.SIGTERM)
     return f"{path} {status_of(pid)}."
-
-def end():
-    print(ask(connect(server)), flush=True)
-    os.kill(parent, signal.SIGTERM)
-
-server = HTTPServer("127.0.0.1", 0, Handler)
-server.announce = lambda: threading.Thread(target=end, daemon=True).start()
-server.serve()
-"""))
+""" + ASKED_ONCE))
 
     def test_a_child_has_the_handlers_of_before(self):
         self.assertEqual(["True True", "/ 0."], said_by("""
@@ -114,15 +117,7 @@ def answer(handler, path):
         print([signal.getsignal(number) for number in numbers] == before, not signal.pthread_sigmask(0, []), flush=True)
         os._exit(0)
     return f"{path} {status_of(pid)}."
-
-def end():
-    print(ask(connect(server)), flush=True)
-    os.kill(parent, signal.SIGTERM)
-
-server = HTTPServer("127.0.0.1", 0, Handler)
-server.announce = lambda: threading.Thread(target=end, daemon=True).start()
-server.serve()
-"""))
+""" + ASKED_ONCE))
 
     def test_a_worker_that_serves_has_those_of_serve(self):
         self.assertCountEqual(["it has ended", "/ by child.", "0"], said_by("""
