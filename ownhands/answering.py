@@ -15,7 +15,7 @@ from .framing import CLOSE, KEEP_ALIVE, SMALL_SIZE, encode_small, frame
 from .limits import Limits
 from .logs import access_log, log
 from .messages import HTTPError, Request, Response, as_response, response_to
-from .pace import SendPace
+from .pace import SendPace, taken, unacknowledged
 from .parser import Control, ProtocolError, RequestHead, encode_status_line
 from .reception import Reception
 
@@ -198,7 +198,9 @@ class AnsweringHandler(Limits, ConnectionHandler):
         self._put_off_close()
         outgoing.prepend(self._informational)
         self._informational = b""
-        outgoing.pace = SendPace(self._clock(), outgoing.size, self.send_timeout, self.min_rate, self.rate_grace)
+        # Octets of earlier answers may be under way.
+        offset = taken(self.connection, outgoing.size, unacknowledged(self.connection))
+        outgoing.pace = SendPace(self._clock(), offset, self.send_timeout, self.min_rate, self.rate_grace)
         self._send_outgoing(outgoing)
 
     def _put_off_close(self) -> None:

@@ -162,7 +162,7 @@ class Room(EngineServer):
                 self.accepts_no_more.set()
                 if listener.fileno() >= 0 and process == os.getpid():  # a forked child's is its parent's, who goes on
                     listener.settimeout(blocking)
-                    if _Forks.have_begun:  # other processes may accept from it, and must not come to wait
+                    if hasattr(os, "fork"):  # other processes may accept from it, and must not come to wait
                         os.set_blocking(listener.fileno(), False)
             self._send_last()
 
@@ -370,15 +370,8 @@ def serve_connection(front: Any, request: Any, client_address: Any) -> None:
         raise original(room.interruption)
 
 
-class _Forks:
-    """Whether this process has forked, or one that it was forked from."""
-
-    have_begun = False
-
-
 def _before_fork() -> None:
     """As in http.server what was written has been sent by then, and is not the child's to send, too."""
-    _Forks.have_begun = True
     for server in all_servers():
         if isinstance(server, Room):
             server.send_written()

@@ -115,6 +115,8 @@ class ConnectionHandler(BaseRequestHandler):
     def _end_in_reset(self) -> None:
         """Has the connection end in a reset."""
         self.ends_in_reset = True
+        if getattr(self.server, "is_disowned", False):
+            return  # in a forked child: the socket is its parent's as well, whose answer goes on
         with suppress(AttributeError, OSError):  # a test's; or the client has gone
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
 

@@ -149,9 +149,10 @@ def encode_pieces(pieces: Iterable[bytes], length: int | None, is_chunked: bool)
 
 def is_all_there(response: Response) -> bool:
     """Whether no code of the program runs while it is sent, so that nothing more of a request is read then."""
-    content = response.content
-    if (response.status in NO_CONTENT or isinstance(content, (bytes, list, tuple, FileSlice))
-            or getattr(response, "is_all_there", False)):  # which a WSGIResponse knows
+    content, knows = response.content, getattr(response, "is_all_there", False)  # as a WSGIResponse does
+    if not knows and getattr(response, "close", None) is not None:  # the application's, which may read its input
+        return False
+    if knows or response.status in NO_CONTENT or isinstance(content, (bytes, list, tuple, FileSlice)):
         return True
     try:
         return _is_regular(content)

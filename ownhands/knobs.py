@@ -28,8 +28,8 @@ def is_knob(owner: Any, name: str) -> bool:
     if name.startswith("_") or name in STATE:
         return False
     for each in getattr(owner, "__mro__", ()):
-        if name in vars(each):
-            return not isinstance(vars(each)[name], (FunctionType, classmethod, property, Elsewhere))
+        if name in vars(each) and not isinstance(vars(each)[name], Elsewhere):  # a class behind may have it
+            return not isinstance(vars(each)[name], (FunctionType, classmethod, property))
     return False
 
 

@@ -3,6 +3,7 @@
 Knows octets and seconds. Refuses to know what they are of, and who waits.
 """
 import math
+import socket
 import sys
 from typing import Any
 
@@ -61,7 +62,8 @@ class SendPace(Pace):
     def look(self, now: float, connection: Any, size: int) -> float:
         """When to look again; not after `now` if the client is too slow."""
         waiting = unacknowledged(connection)
-        before, self.taken = self.taken, max(size + getattr(connection, "held", 0) - (waiting or 0), 0)
+        before, self.taken = self.taken, max(size + getattr(connection, "held", 0) - (waiting or 0),
+                                              min(self.offset, 0))
         has_moved = waiting is not None and before is not None and self.taken > before
         return self.deadline(now if has_moved else self.paused, self.taken)
 
@@ -69,6 +71,17 @@ class SendPace(Pace):
 def allowance(octets: int, min_rate: float, grace: float) -> float:
     """Seconds that a transfer may have taken by now, `octets` having moved; without end if no rate is asked."""
     return grace + octets / min_rate if min_rate else math.inf
+
+
+def taken(connection: Any, size: int, waiting: int | None) -> int:
+    """Octets that the client has taken of `size` that were sent, `waiting` being `unacknowledged`.
+
+    Less than none where earlier ones are under way.
+    """
+    size += getattr(connection, "held", 0)  # of which a part may be under way
+    if getattr(connection, "family", None) == getattr(socket, "AF_UNIX", -1):
+        return size  # there the system counts in what it needs itself, which may be far more
+    return size - (waiting or 0)
 
 
 def unacknowledged(connection: Any) -> int | None:

@@ -13,7 +13,7 @@ from .gateway import WSGIResponse
 from .handler import RequestHandler
 from .logs import log
 from .messages import Request, Response
-from .pace import Pace, unacknowledged
+from .pace import Pace, taken, unacknowledged
 from .parser import ProtocolError, encode_chunk
 
 Octets = TypeVar("Octets", bytes, memoryview)
@@ -51,20 +51,23 @@ class WSGIAnsweringHandler(RequestHandler):
         """Sends all of it, at the client's pace, within limits. Raises ClientHasGone."""
         pace = response.pace
         if pace is None:  # one for the whole answer: with one for each piece, small pieces would bound no rate
-            pace = response.pace = Pace(self._clock(), 0, self.send_timeout, self.min_rate, self.rate_grace)
+            offset = self._taken_of(response)  # octets of earlier answers may be under way
+            pace = response.pace = Pace(self._clock(), offset, self.send_timeout, self.min_rate, self.rate_grace)
         pace.resume(self._clock())
         left = memoryview(octets)
         while left:
             rest = self._send_now(response, left)
             if len(rest) == len(left):
-                taken = max(response.written_size - (unacknowledged(self.connection) or 0), 0)
-                deadline = pace.deadline(self._clock(), taken)
+                deadline = pace.deadline(self._clock(), self._taken_of(response))
                 if not wait_until_taken(self.connection, deadline - self._clock()):
                     log.info("%s took %d octets of an answer and then no more", self.client_address,
                              response.written_size)
                     raise ClientHasGone("the client takes no more")
             left = rest
         pace.pause(self._clock())
+
+    def _taken_of(self, response: WSGIResponse) -> int:
+        return taken(self.connection, response.written_size, unacknowledged(self.connection))
 
     def _send_now(self, response: WSGIResponse, octets: Octets) -> Octets:
         """Sends what the client takes now; gives the rest. Raises ClientHasGone."""

@@ -1,6 +1,7 @@
 """ConnectionHandler and what it does to a connection: turns without HTTP, the end, and cutting one off."""
 import socket
 import unittest
+from unittest import mock
 
 from nose2.tools import params
 
@@ -55,6 +56,14 @@ class EndTest(unittest.TestCase):
         wire = Wire()
         HTTPServer(handler=Ending).on_connect(wire)
         self.assertEqual((not is_cut, True), (wire.is_shut_down, wire.is_closed))
+
+
+    @params((False, 1), (True, 0))
+    def test_a_forked_child_leaves_the_socket_of_its_parent_as_it_is(self, is_disowned, count):
+        session = Session(ConnectionHandler)
+        session.wire.setsockopt, session.server.is_disowned = mock.Mock(), is_disowned
+        session.handler._end_in_reset()
+        self.assertEqual(session.wire.setsockopt.call_count, count)
 
 
 class CutOffTest(unittest.TestCase):

@@ -6,7 +6,7 @@ from unittest.mock import Mock, patch
 from nose2.tools import params
 
 from ownhands.connection import wait_until_taken
-from ownhands.pace import Pace, SendPace, unacknowledged
+from ownhands.pace import Pace, SendPace, taken, unacknowledged
 
 from .turns import GET, Session, answering
 
@@ -72,6 +72,16 @@ class SendPaceTest(unittest.TestCase):
         with acknowledging(1005, 1005):
             pace.wait(1000, connection, 1000)
             self.assertEqual(pace.look(1012.5, connection, 1000), deadline)
+
+    def test_what_is_under_way_of_earlier_answers_is_taken_first(self):
+        pace = SendPace(1000, -500, timeout=100, min_rate=10, grace=5)
+        with acknowledging(700, 400):
+            self.assertEqual([pace.wait(1000, None, 200), pace.look(1012.5, None, 200)], [1012.5, 1000 + 5 + 30])
+
+    @params((object(), 100, 30, 70), (object(), 100, None, 100), (object(), 100, 130, -30), (Mock(held=20), 100, 30, 90),
+            (Mock(spec=["family"], family=getattr(socket, "AF_UNIX", -1)), 100, 900, 100))
+    def test_what_a_client_has_taken(self, connection, size, waiting, expected):
+        self.assertEqual(taken(connection, size, waiting), expected)
 
     def test_an_answer_goes_on_while_the_system_says_that_it_is_taken(self):
         session = Session(answering(b"x" * 1_000_000), room=100_000)

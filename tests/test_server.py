@@ -146,6 +146,10 @@ class KnobTest(unittest.TestCase):
         with self.assertRaises(TypeError):
             HTTPServer(handler=own, **{name: "4"})
 
+    def test_a_name_that_http_server_has_may_be_a_programs_own(self):
+        own = type("Own", (RequestHandler, type("Mixin", (), {"path": "/srv"})), {})
+        self.assertEqual(HTTPServer(handler=own, path="/x").RequestHandlerClass.path, "/x")
+
     @params("cache", "max_upload")
     def test_of_handlers_of_files_some_are_a_number_or_none(self, name):
         HTTPServer(handler=type("Own", (UploadHandler,), {name: 5}), **{name: None})

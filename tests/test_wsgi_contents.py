@@ -197,20 +197,22 @@ class PiecesTest(unittest.TestCase):
         self.assertEqual((session.clock.now < 1020, result.closed, session.is_over), (True, 1, True))
         self.assertIn("octets of an answer and then no more", logs.output[0])
 
-    @params(*product((False, True), (1, 2), (5, 2_000_000)))
-    def test_may_be_closed_by_what_reads_the_rest_of_the_content(self, streams: bool, pieces: int, size: int) -> None:
+    @params(*product((False, True), ("200 OK", "204 No Content"), (0, 1, 2), (5, 2_000_000)))
+    def test_may_be_closed_by_what_reads_the_rest_of_the_content(
+            self, streams: bool, status: str, count: int, size: int) -> None:
         class Reading(SizedClosable):
             def close(self) -> None:
                 rests.append(len(environs[0]["wsgi.input"].read()))
 
         def application(environ: Any, start_response: Any) -> Any:
             environs.append(environ)
-            start_response("200 OK", [])
-            return Reading(TypeError(), *[b"x"] * pieces)
+            start_response(status, [])
+            return Reading(count, *[b"x"] * count)
 
         environs: list[Any] = []
         rests: list[int] = []
-        send(application, head(method="POST", fields=f"Content-Length: {size}\r\n") + bytes(size), stream_content=streams)
+        octets = [head(method="POST", fields=f"Content-Length: {size}\r\n"), bytes(size)]
+        send(application, octets, stream_content=streams)
         self.assertEqual(rests, [size])
 
     def test_that_are_all_there_tell_whether_the_connection_goes_on(self) -> None:
