@@ -3,7 +3,6 @@
 Knows paths and fields. How a path is kept within the root is folder.py's, what conditions and ranges get
 representation.py's, the page listing.py's.
 """
-import errno
 import os
 import re
 import time
@@ -24,6 +23,8 @@ from .logs import warn_once
 from .messages import HTTPError, Request, Response
 from .parser import Pair
 from .representation import (
+    IS_FORBIDDEN,
+    IS_MISSING,
     PACKED,
     asked_ranges,
     close,
@@ -31,8 +32,10 @@ from .representation import (
     etag_of,
     heed_conditions,
     in_memory,
+    missing,
     modified_of,
     read_all,
+    read_error,
     read_now,
     response_of,
     select,
@@ -42,9 +45,6 @@ from .storing import Place, Terms, is_partial
 from .targets import quote_origin_form
 from .upload import check_upload, receive_form, receive_put
 
-_IS_MISSING = frozenset([errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ])
-_IS_FORBIDDEN = frozenset([errno.EACCES, errno.EPERM])
-_IS_SHORT = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 MAX_KEPT_PATH = 512  # characters; of a longer path the names are not kept, which can take twenty times its size
 _SIBLING_SLACK = 2.0  # seconds that a compressed file may seem older than the file, having been copied along with it
 _EXPOSED = "Accept-Ranges, Content-Disposition, Content-Encoding, Content-Range, Date, ETag, Location"
@@ -140,7 +140,7 @@ class FileHandler(AuthHandler):
         try:
             opened = self._open(names)
         except OSError as error:
-            if error.errno in _IS_MISSING or error.errno in _IS_FORBIDDEN:
+            if error.errno in IS_MISSING or error.errno in IS_FORBIDDEN:
                 return None
             raise read_error(error) from error
         if not opened.is_folder:
@@ -150,7 +150,7 @@ class FileHandler(AuthHandler):
 
     def _answer_missing(self, request: Request, names: Names, error: OSError) -> Response:
         """What cannot be opened: an error, or the application's page in its place. Raises HTTPError."""
-        if self.spa and self.index and error.errno in _IS_MISSING:
+        if self.spa and self.index and error.errno in IS_MISSING:
             if not is_page(request, names):
                 raise missing(vary="Accept") from error  # RFC 9110 12.5.5: others get the page
             index = (os.fsencode(self.index),)
@@ -159,7 +159,7 @@ class FileHandler(AuthHandler):
                 answer = self._answer_file(request, index, *found)
                 answer.fields = vary_by_accept(answer.fields.pairs)
                 return answer
-        if error.errno in _IS_MISSING and not Path(self.root).is_dir():
+        if error.errno in IS_MISSING and not Path(self.root).is_dir():
             warn_once(f"the root of {type(self).__name__} is no folder: {self.root}")
         raise read_error(error) from error
 
@@ -391,18 +391,3 @@ def is_page(request: Request, names: Names) -> bool:
 def vary_by_accept(pairs: tuple[Pair, ...]) -> Fields:
     """The fields of an application's page where others get 404: see `is_page`."""
     return Fields(pairs).replaced({"vary": "Accept, Accept-Encoding"})
-
-
-def missing(**fields: FieldArgument) -> HTTPError:
-    return HTTPError(404, "there is nothing here", **fields)
-
-
-def read_error(error: OSError) -> Exception:
-    """The answer to what the system has said; the error itself where it is none of the client's business."""
-    if error.errno in _IS_MISSING:
-        return missing()
-    if error.errno in _IS_FORBIDDEN:
-        return HTTPError(403, "this cannot be read")
-    if error.errno in _IS_SHORT:
-        return HTTPError(503, "too busy, try again later", retry_after=1)
-    return error

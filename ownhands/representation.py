@@ -2,6 +2,7 @@
 
 Refuses to know folders and handlers: what may be sent is decided before.
 """
+import errno
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,11 @@ from .framing import SMALL_SIZE
 from .messages import HTTPError, Request, Response
 from .parser import KEPT_HEAD_SIZE, Pair
 from .smallfiles import is_settled
+
+# What the system says where a file cannot be opened; see `read_error`.
+IS_MISSING = frozenset([errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ])
+IS_FORBIDDEN = frozenset([errno.EACCES, errno.EPERM])
+IS_SHORT = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOMEM])
 
 AnyPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -263,3 +269,18 @@ def in_memory(request: Request, response: Response) -> Response:
     if isinstance(content, FileSlice) and content.length <= SMALL_SIZE and request.method != "HEAD":
         response.content = read_now(content)
     return response
+
+
+def missing(**fields: FieldArgument) -> HTTPError:
+    return HTTPError(404, "there is nothing here", **fields)
+
+
+def read_error(error: OSError) -> Exception:
+    """The answer to what the system has said; the error itself where it is none of the client's business."""
+    if error.errno in IS_MISSING:
+        return missing()
+    if error.errno in IS_FORBIDDEN:
+        return HTTPError(403, "this cannot be read")
+    if error.errno in IS_SHORT:
+        return HTTPError(503, "too busy, try again later", retry_after=1)
+    return error
