@@ -75,6 +75,15 @@ def serve_beside(kind):
 """
 
 
+FORKING = """
+def answer(handler, path):
+    if path != "/fork":
+        return served(path)
+    pid = fork()
+    if pid:
+        return f"{path} {status_of(pid)}."
+"""
+
 ASKED_ONCE = """
 def end():
     print(ask(connect(server)), flush=True)
@@ -158,13 +167,7 @@ server.serve()
 class ChildOfHandlerTest(unittest.TestCase):
     @params(*((kind, how) for kind in ("own", "compat") for how in ("exit", "raise", "stop")))
     def test_ends_and_leaves_all_to_its_parent(self, kind, how):
-        self.assertEqual(["/ by parent.", "/fork 0.", "/ by parent.", "/ by parent."], said_by("""
-def answer(handler, path):
-    if path != "/fork":
-        return served(path)
-    pid = fork()
-    if pid:
-        return f"{path} {status_of(pid)}."
+        self.assertEqual(["/ by parent.", "/fork 0.", "/ by parent.", "/ by parent."], said_by(FORKING + """\
     if sys.argv[2] == "stop":
         handler.server.shutdown()
         handler.server.server_close()
@@ -264,13 +267,7 @@ class EngineTest(unittest.TestCase):
         self.assertEqual(ended, [])
 
 
-SERIAL = """
-def answer(handler, path):
-    if path != "/fork":
-        return served(path)
-    pid = fork()
-    if pid:
-        return f"{path} {status_of(pid)}."
+SERIAL = FORKING + """\
     how()
     return "a child's, which nobody waits for."
 
